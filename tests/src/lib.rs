@@ -1,0 +1,1 @@
+//! The tests that see nvmfd from outside.
