@@ -1,0 +1,103 @@
+//! Storage behind a namespace: a handful of methods on bytes, and what Identify must know.
+//!
+//! A backend never sees a PDU, a queue or a host, and knows nothing of NVMe but blocks. Its caller
+//! checks every range against [`Backend::geometry`] first; a backend refuses what lies outside
+//! all the same, with an error. All methods take `&self`: many queues use one backend at a time,
+//! and two overlapping requests in flight have no order, as NVMe has it.
+//!
+//! [`ram`] answers at once; files and disks may sleep and belong on the I/O pool, which
+//! [`Character::blocking`] says. Descriptors are opened here, once, at start.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+
+#[cfg(test)]
+mod model;
+pub mod ram;
+
+/// Storage of one namespace. Offsets and lengths are bytes, multiples of the block size.
+pub trait Backend: Send + Sync {
+    /// Size, fixed for the life of the backend.
+    fn geometry(&self) -> Geometry;
+
+    /// What Identify reports and the engine must know, fixed as well.
+    fn character(&self) -> Character;
+
+    /// Fills `into` from `offset`.
+    ///
+    /// # Errors
+    /// The medium's; [`io::ErrorKind::InvalidInput`] for a range that the geometry does not have.
+    fn read(&self, offset: u64, into: &mut [u8]) -> io::Result<()>;
+
+    /// Writes all of `data` at `offset`. On stable storage only after [`Self::flush`].
+    ///
+    /// # Errors
+    /// As [`Self::read`]; the range then holds old and new data in an unknown mixture.
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
+
+    /// Makes the range read as zeroes. The space may be given back only if `may_deallocate`.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    fn write_zeroes(&self, offset: u64, length: u64, may_deallocate: bool) -> io::Result<()>;
+
+    /// Gives the range's space back, as far as the medium can: advice, so that a medium that
+    /// cannot is no error. The range reads as zeroes afterwards only if
+    /// [`Character::zeroes_after_deallocate`].
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    fn deallocate(&self, offset: u64, length: u64) -> io::Result<()>;
+
+    /// Puts all writes that have returned on stable storage before it returns.
+    ///
+    /// # Errors
+    /// The medium's. Writes since the last good flush may then be lost.
+    fn flush(&self) -> io::Result<()>;
+}
+
+/// How many logical blocks there are, and how long each is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    /// Logical blocks.
+    pub blocks: u64,
+    /// Bytes of a logical block, a power of two of at least 512.
+    pub block_size: u32,
+}
+
+/// What a backend can do, beyond its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Character {
+    /// Requests may sleep: they belong on the I/O pool, never on a reactor.
+    pub blocking: bool,
+    /// A power cut can lose a write that has returned but was not flushed.
+    pub volatile_cache: bool,
+    /// [`Backend::deallocate`] does something.
+    pub can_deallocate: bool,
+    /// A deallocated range reads as zeroes.
+    pub zeroes_after_deallocate: bool,
+    /// Requests of multiples of this many bytes are served best; a multiple of the block size.
+    pub preferred_bytes: u32,
+    /// Writes are refused.
+    pub read_only: bool,
+}
+
+/// Refuses a range that ends beyond `size` bytes.
+fn within(size: u64, offset: u64, length: u64) -> io::Result<()> {
+    match offset.checked_add(length) {
+        Some(end) if end <= size => Ok(()),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{length} bytes at {offset} lie outside the {size} bytes there are"),
+        )),
+    }
+}
+
+/// A buffer's length as the number that ranges are counted in.
+fn length_of(buffer: &[u8]) -> u64 {
+    buffer.len() as u64
+}
+
+/// Logical block of RAM disks and files.
+const BLOCK_SIZE: u32 = 512;
