@@ -5,13 +5,22 @@
 //! all the same, with an error. All methods take `&self`: many queues use one backend at a time,
 //! and two overlapping requests in flight have no order, as NVMe has it.
 //!
-//! [`ram`] answers at once; files and disks may sleep and belong on the I/O pool, which
+//! [`ram`] answers at once; [`file`] and [`disk`] may sleep and belong on the I/O pool, which
 //! [`Character::blocking`] says. Descriptors are opened here, once, at start.
 
 #![forbid(unsafe_code)]
 
+use std::fs::{self, FileType};
 use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::error::StartupError;
+use crate::os;
+
+pub mod disk;
+pub mod file;
 #[cfg(test)]
 mod model;
 pub mod ram;
@@ -83,6 +92,59 @@ pub struct Character {
     pub read_only: bool,
 }
 
+/// What a namespace is made of, as the operator named it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceSpec {
+    /// `ramdisk:SIZE`.
+    Ram(ram::RamSize),
+    /// A regular file or a disk.
+    Path(PathBuf),
+}
+
+/// Opens a device for as long as the daemon runs.
+///
+/// # Errors
+/// Whatever keeps it from being read and written by us alone.
+pub fn open(device: &DeviceSpec) -> Result<Arc<dyn Backend>, StartupError> {
+    match device {
+        DeviceSpec::Ram(size) => Ok(Arc::new(ram::Ram::new(*size))),
+        DeviceSpec::Path(path) => open_path(path),
+    }
+}
+
+/// Looks before it opens: to open a terminal or a tape does things.
+fn open_path(path: &Path) -> Result<Arc<dyn Backend>, StartupError> {
+    let metadata = fs::metadata(path).map_err(|error| StartupError::opening(path, error))?;
+    match metadata.file_type() {
+        kind if kind.is_file() => Ok(Arc::new(file::Image::open(path)?)),
+        kind if os::is_disk(kind) => Ok(Arc::new(disk::Disk::open(path)?)),
+        kind => Err(StartupError::NotStorage {
+            path: path.into(),
+            what: what_is(kind),
+        }),
+    }
+}
+
+fn what_is(kind: FileType) -> &'static str {
+    match kind {
+        _ if kind.is_file() => "a regular file",
+        _ if kind.is_dir() => "a directory",
+        _ if kind.is_fifo() => "a pipe",
+        _ if kind.is_socket() => "a socket",
+        _ if kind.is_char_device() => "a character device that is no disk",
+        _ if kind.is_block_device() => "a block device that is no disk",
+        _ => "no storage",
+    }
+}
+
+/// A medium's preferred size of requests, as far as it makes sense in blocks.
+fn preferred(bytes: u64, block_size: u32) -> u32 {
+    match u32::try_from(bytes) {
+        Ok(bytes @ 1..=MAX_PREFERRED) if bytes.is_multiple_of(block_size) => bytes,
+        _ => block_size,
+    }
+}
+
 /// Refuses a range that ends beyond `size` bytes.
 fn within(size: u64, offset: u64, length: u64) -> io::Result<()> {
     match offset.checked_add(length) {
@@ -101,3 +163,33 @@ fn length_of(buffer: &[u8]) -> u64 {
 
 /// Logical block of RAM disks and files.
 const BLOCK_SIZE: u32 = 512;
+
+/// A medium that prefers more than this at once is better served in parts.
+const MAX_PREFERRED: u32 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(path: &str) -> String {
+        open(&DeviceSpec::Path(path.into()))
+            .map(drop)
+            .unwrap_err()
+            .report()
+    }
+
+    #[test]
+    fn what_is_no_storage_is_named() {
+        assert!(refusal("/").starts_with("/ is a directory; name a regular file"));
+        assert!(refusal("/dev/null").contains("is a character device that is no disk"));
+        assert!(refusal("/no/such").starts_with("/no/such: no such file"));
+    }
+
+    #[test]
+    fn odd_preferences_are_passed_over() {
+        assert_eq!(preferred(4096, 512), 4096);
+        for odd in [0, 100, 513, 1 << 21, u64::MAX] {
+            assert_eq!(preferred(odd, 512), 512, "{odd}");
+        }
+    }
+}

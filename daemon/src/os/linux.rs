@@ -1,0 +1,136 @@
+//! Linux: block devices, `fallocate`, the machine's identity.
+
+use std::fs::{self, File, FileType};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::libc;
+
+use super::{DiskFacts, MachineId, Support};
+
+/// Refuses a disk that is mounted, swapped to or part of a volume, and keeps it from becoming so.
+pub const DISK_OPEN_FLAGS: i32 = libc::O_EXCL;
+
+/// Whether a file of this type may be a disk.
+pub fn is_disk(kind: FileType) -> bool {
+    kind.is_block_device()
+}
+
+pub(super) fn disk_facts(disk: &File) -> io::Result<DiskFacts> {
+    let fd = disk.as_raw_fd();
+    let (mut bytes, mut sector, mut physical) = (0, 0, 0);
+    // SAFETY: each request writes one number of the type that its definition below names.
+    unsafe {
+        ioctl::blkgetsize64(fd, &raw mut bytes)?;
+        ioctl::blksszget(fd, &raw mut sector)?;
+        ioctl::blkpbszget(fd, &raw mut physical)?;
+    }
+    Ok(DiskFacts {
+        bytes,
+        sector: sector.unsigned_abs(),
+        preferred: physical.into(),
+        can_deallocate: can_discard(disk),
+    })
+}
+
+/// The kernel says it in sysfs only; a partition asks the disk that it lies on.
+fn can_discard(disk: &File) -> bool {
+    let Ok(device) = disk.metadata().map(|metadata| metadata.rdev()) else {
+        return false;
+    };
+    let device = format!(
+        "/sys/dev/block/{}:{}",
+        libc::major(device),
+        libc::minor(device)
+    );
+    ["queue", "../queue"]
+        .iter()
+        .find_map(|queue| fs::read_to_string(format!("{device}/{queue}/discard_max_bytes")).ok())
+        .is_some_and(|bytes| bytes.trim() != "0")
+}
+
+pub(super) fn discard(disk: &File, offset: u64, length: u64) -> io::Result<Support> {
+    supported(|| {
+        // SAFETY: the request reads the range, which outlives the call.
+        unsafe { ioctl::blkdiscard(disk.as_raw_fd(), &[offset, length]) }.map(drop)
+    })
+}
+
+pub(super) fn zero_disk(disk: &File, offset: u64, length: u64, unmap: bool) -> io::Result<Support> {
+    if unmap && punch(disk, offset, length)? == Support::Done {
+        return Ok(Support::Done);
+    }
+    supported(|| {
+        // SAFETY: the request reads the range, which outlives the call.
+        unsafe { ioctl::blkzeroout(disk.as_raw_fd(), &[offset, length]) }.map(drop)
+    })
+}
+
+pub(super) fn flush_disk(disk: &File) -> io::Result<()> {
+    disk.sync_data()
+}
+
+pub(super) fn can_punch(file: &File, size: u64) -> bool {
+    // Behind the end there is nothing to lose, and a file system that cannot says so first.
+    matches!(punch(file, size, PROBE), Ok(Support::Done))
+}
+
+pub(super) fn punch(file: &File, offset: u64, length: u64) -> io::Result<Support> {
+    let mode = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    let (offset, length) = (signed(offset)?, signed(length)?);
+    supported(|| fallocate(file, mode, offset, length))
+}
+
+pub(super) fn zero_file(file: &File, offset: u64, length: u64) -> io::Result<Support> {
+    let mode = FallocateFlags::FALLOC_FL_ZERO_RANGE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    let (offset, length) = (signed(offset)?, signed(length)?);
+    supported(|| fallocate(file, mode, offset, length))
+}
+
+pub(super) fn machine_id() -> Option<MachineId> {
+    ["/etc/machine-id", "/var/lib/dbus/machine-id"]
+        .iter()
+        .find_map(|path| {
+            let text = fs::read_to_string(path).ok()?.trim().to_owned();
+            // "uninitialized" is what systemd writes into images.
+            let good = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            good.then_some(MachineId { text, hostid: None })
+        })
+}
+
+fn signed(bytes: u64) -> io::Result<libc::off_t> {
+    bytes.try_into().map_err(|_| Errno::EFBIG.into())
+}
+
+fn supported(mut request: impl FnMut() -> nix::Result<()>) -> io::Result<Support> {
+    loop {
+        return match request() {
+            Ok(()) => Ok(Support::Done),
+            Err(Errno::EINTR) => continue,
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::ENOTTY) => Ok(Support::Unsupported),
+            Err(errno) => Err(errno.into()),
+        };
+    }
+}
+
+/// `linux/fs.h`. Some numbers encode a `size_t` where the kernel writes 64 bits on every machine.
+mod ioctl {
+    #![allow(missing_docs, reason = "the macros leave no place for documentation")]
+
+    use nix::{ioctl_read_bad, ioctl_write_ptr_bad, libc, request_code_none, request_code_read};
+
+    ioctl_read_bad!(
+        blkgetsize64,
+        request_code_read!(0x12, 114, size_of::<libc::size_t>()),
+        u64
+    );
+    ioctl_read_bad!(blksszget, request_code_none!(0x12, 104), libc::c_int);
+    ioctl_read_bad!(blkpbszget, request_code_none!(0x12, 123), libc::c_uint);
+    ioctl_write_ptr_bad!(blkdiscard, request_code_none!(0x12, 119), [u64; 2]);
+    ioctl_write_ptr_bad!(blkzeroout, request_code_none!(0x12, 127), [u64; 2]);
+}
+
+const PROBE: u64 = 4096;
