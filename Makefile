@@ -1,0 +1,49 @@
+# What a person types; the work is in scripts/ and cargo. For GNU make and BSD make.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+MANDIR ?= $(PREFIX)/share/man
+
+help:
+	@echo 'make demo           build nvmfd and serve a RAM disk on loopback, until Ctrl-C'
+	@echo 'make test           run every test that this machine can run'
+	@echo 'make build          build nvmfd (release)'
+	@echo 'make install        install into PREFIX ($(PREFIX)), below DESTDIR if that is set'
+	@echo 'make lint           formatting, clippy, house rules, documentation'
+	@echo 'make check-freebsd  check and link for FreeBSD, on Linux'
+	@echo 'make bench          measure speed'
+	@echo
+	@echo 'demo and test install what they need from the system (apt or pkg).'
+	@echo 'Some of the tests: NVMFD_TEST_ONLY="fmt unit" make test; see scripts/test.sh --help.'
+
+demo:
+	@sh scripts/demo.sh
+
+build:
+	@sh scripts/with-rust.sh cargo build --release --locked --package nvmfd
+
+test:
+	@sh scripts/test.sh
+
+lint:
+	@sh scripts/test.sh bootstrap fmt clippy rules doc
+
+check-freebsd:
+	@sh scripts/freebsd-check.sh
+
+bench:
+	@sh scripts/with-rust.sh cargo bench --workspace --locked --bench '*'
+
+# Builds only when nothing is built: root needs no compiler.
+install:
+	@[ -x "$${CARGO_TARGET_DIR:-target}/release/nvmfd" ] || $(MAKE) build
+	install -d "$(DESTDIR)$(PREFIX)/sbin"
+	install -m 755 "$${CARGO_TARGET_DIR:-target}/release/nvmfd" "$(DESTDIR)$(PREFIX)/sbin/nvmfd"
+	@for page in man/*.[1-9]; do \
+		[ -e "$$page" ] || continue; \
+		dir="$(DESTDIR)$(MANDIR)/man$${page##*.}"; \
+		echo "install -m 644 $$page $$dir"; \
+		install -d "$$dir" && install -m 644 "$$page" "$$dir" || exit 1; \
+	done
+
+.PHONY: help demo build test lint check-freebsd bench install

@@ -1,0 +1,206 @@
+#!/bin/sh
+# Installs what a job needs from the system's packages, apt (Debian) or pkg
+# (FreeBSD), the Rust toolchain included. Says nothing and needs no root when
+# nothing is missing. Exit status: 0 all there; 75 something is missing and cannot
+# be installed from here (the message says by which command it can).
+#
+# usage: bootstrap.sh [build | test | freebsd]
+#   build    what `make demo` and `make install` need: Rust and a C linker (default)
+#   test     build, and what `make test` needs besides
+#   freebsd  what checking for FreeBSD on Debian needs (see freebsd-check.sh)
+
+set -eu
+. "$(dirname "$0")/env.sh"
+
+level=${1:-build}
+case $level in
+build | test | freebsd) ;;
+*)
+	say "unknown level '$level'; levels are: build test freebsd"
+	exit 64
+	;;
+esac
+
+system=other
+[ "$(uname -s)" = FreeBSD ] && system=freebsd
+have apt-get && system=debian
+
+missing=
+
+# need COMMAND DEBIAN-PACKAGE FREEBSD-PACKAGE ("-": the base system has it, or nothing there does)
+need() {
+	if ! have "$1"; then
+		case $system in
+		debian) want "$2" ;;
+		freebsd) want "$3" ;;
+		*) want "$1" ;;
+		esac
+	fi
+}
+
+want() {
+	[ "$1" = - ] || missing="$missing $1"
+}
+
+# need_packages NAME...: Debian packages that are not one command.
+need_packages() {
+	for package in "$@"; do
+		case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) in
+		installed) ;;
+		*) want "$package" ;;
+		esac
+	done
+}
+
+rust_is_good() {
+	new_enough "$(cargo --version 2>/dev/null | cut -d ' ' -f 2)" "$(wanted_rust)" &&
+		new_enough "$(rustc --version 2>/dev/null | cut -d ' ' -f 2)" "$(wanted_rust)"
+}
+
+candidate() {
+	apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: //p'
+}
+
+# Debian 12's rustc is too old for us, but the one that it builds its web browser
+# with (rustc-web) is kept up to date; both may be there, and rustup may be neither.
+debian_rust() {
+	for suffix in "" -web; do
+		if new_enough "$(candidate "rustc$suffix")" "$(wanted_rust)"; then
+			echo "rustc$suffix cargo$suffix"
+			return
+		fi
+	done
+	case $(candidate rustup) in
+	"" | "(none)") echo - ;;
+	*) echo rustup ;;
+	esac
+}
+
+need_rust() {
+	if rust_is_good; then return; fi
+	if have rustup; then
+		say "Rust is older than $(wanted_rust): rustup update stable"
+		rustup update stable >&2 || not_run "Rust $(wanted_rust) is needed and 'rustup update stable' failed"
+		if ! rust_is_good; then
+			not_run "Rust $(wanted_rust) is needed; 'rustup default stable' selects the new one"
+		fi
+		return
+	fi
+	case $system in
+	freebsd) want rust ;;
+	debian)
+		refresh
+		packages=$(debian_rust)
+		if [ "$packages" = - ]; then
+			not_run "no package has Rust $(wanted_rust): install it from https://rustup.rs, then run this again"
+		fi
+		want "$packages"
+		;;
+	*) not_run "Rust $(wanted_rust) or newer is needed: see https://rustup.rs" ;;
+	esac
+}
+
+# rustfmt and clippy come with rustup's and FreeBSD's Rust, but apart in Debian.
+need_rust_tools() {
+	if cargo clippy --version >/dev/null 2>&1 && cargo fmt --version >/dev/null 2>&1; then return; fi
+	if have rustup; then
+		rustup component add clippy rustfmt >&2 || not_run "'rustup component add clippy rustfmt' failed"
+		return
+	fi
+	case "$system $(cargo --version 2>/dev/null) $missing" in
+	debian*-web*) want "rust-web-clippy rustfmt-web" ;;
+	debian*)
+		if dpkg-query -W cargo-web >/dev/null 2>&1; then
+			want "rust-web-clippy rustfmt-web"
+		else
+			want "rust-clippy rustfmt"
+		fi
+		;;
+	freebsd*) want rust ;;
+	esac
+}
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif have sudo && [ -t 0 ]; then
+		sudo "$@"
+	elif have sudo; then
+		sudo -n "$@"
+	elif have doas; then
+		doas "$@"
+	else
+		return 75
+	fi
+}
+
+apt() {
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@" >&2
+}
+
+# The package lists may be absent or old; once a run is enough.
+refreshed=no
+refresh() {
+	[ "$refreshed" = no ] || return 0
+	refreshed=yes
+	say "apt-get update"
+	apt update >/dev/null || say "apt-get update failed; trying with the package lists that are there"
+}
+
+install_missing() {
+	case $system in
+	debian) command="apt-get install --no-install-recommends$missing" ;;
+	freebsd) command="pkg install$missing" ;;
+	*) not_run "this system has neither apt nor pkg; install what gives:$missing" ;;
+	esac
+	say "installing:$missing"
+	status=0
+	# shellcheck disable=SC2086 # a list of words
+	case $system in
+	# --no-remove: nothing of the user's goes without being asked.
+	debian) refresh && apt install -y --no-install-recommends --no-remove $missing || status=$? ;;
+	freebsd) as_root env ASSUME_ALWAYS_YES=yes pkg install $missing >&2 || status=$? ;;
+	esac
+	[ "$status" = 0 ] || not_run "could not install$missing; as root: $command"
+}
+
+case $level in
+build | test)
+	need_rust
+	need cc gcc -
+	;;
+esac
+
+if [ "$level" = test ]; then
+	need_rust_tools
+	need git git git
+	need shellcheck shellcheck hs-ShellCheck
+	need mandoc mandoc -
+	need tshark tshark tshark
+	# The Linux hosts in virtual machines run on Debian only; their list is kept beside them.
+	if [ "$system" = debian ] && [ -r tests/vm/packages.txt ]; then
+		# shellcheck disable=SC2046 # a list of words
+		need_packages $(sed 's/#.*//' tests/vm/packages.txt)
+	fi
+fi
+
+if [ "$level" = freebsd ]; then
+	[ "$system" = debian ] || not_run "the cross check knows Debian's Rust packages only"
+	need_packages rustc-web cargo-web rust-web-src rust-web-clippy
+	need python3 python3 -
+	python3 -c 'import ensurepip, venv' 2>/dev/null || want python3-venv
+	need file file -
+	need readelf binutils -
+fi
+
+[ -z "$missing" ] || install_missing
+
+case $level in
+build | test)
+	if ! rust_is_good; then
+		# A rustup that was installed just now has no toolchain yet.
+		if have rustup; then rustup default stable >&2 || true; fi
+		rust_is_good || not_run "Rust $(wanted_rust) is needed, but 'cargo --version' says: $(cargo --version 2>&1)"
+	fi
+	;;
+esac

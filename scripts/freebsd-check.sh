@@ -1,0 +1,126 @@
+#!/bin/sh
+# Checks and links every crate for FreeBSD on a Debian machine: clippy with warnings
+# as errors, the daemon as a FreeBSD executable, all tests built. Nothing is run.
+# Owns the cross tool chain: Rust from Debian's packages, its std for FreeBSD built
+# from their source, zig (a PyPI package) as C compiler and linker. All but the
+# packages lies in the user's cache, stamped by version, so that only the first run
+# is slow and only the packages need root. Exit status 75: could not be run here.
+#
+# usage: freebsd-check.sh [TARGET...]     (default: x86_64-unknown-freebsd)
+
+set -eu
+. "$(dirname "$0")/env.sh"
+
+targets=${*:-x86_64-unknown-freebsd}
+zig_packages='ziglang==0.17.0 cargo-zigbuild==0.24.0'
+cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/nvmfd-cross
+
+if [ "$(uname -s)" = FreeBSD ]; then
+	not_run "not needed on FreeBSD: cargo builds and tests natively here"
+fi
+
+# install_zig: cargo-zigbuild and zig in a virtual environment.
+install_zig() {
+	venv=$cache/venv-$(printf '%s' "$zig_packages" | tr -c '[:alnum:].' _)
+	if [ ! -e "$venv/complete" ]; then
+		say "installing $zig_packages from PyPI (100 MB)"
+		rm -rf "$venv"
+		python3 -m venv "$venv" >&2 || not_run "python3 -m venv failed"
+		# shellcheck disable=SC2086 # a list of words
+		"$venv/bin/pip" install --quiet --disable-pip-version-check $zig_packages >&2 ||
+			not_run "pip could not install $zig_packages"
+		touch "$venv/complete"
+	fi
+}
+
+# link_toolchain: a rustup, where there is one, must keep its hands off: cargo would
+# run rustup's clippy, and a rustc of one version rejects the std of another. Its
+# settings stay as they are; ours has a home of its own with Debian's Rust in it.
+link_toolchain() {
+	if have rustup; then
+		export RUSTUP_HOME="$cache/rustup" RUSTUP_TOOLCHAIN=debian
+		[ -e "$RUSTUP_HOME/toolchains/debian" ] || rustup --quiet toolchain link debian /usr >&2
+	else
+		PATH=/usr/bin:$PATH
+	fi
+	new_enough "$(rustc --version | cut -d ' ' -f 2)" "$(wanted_rust)" ||
+		not_run "Debian's Rust is older than $(wanted_rust)"
+}
+
+# build_std TARGET: the standard library for TARGET, in a sysroot of its own. Rust's
+# source has unstable parts, hence RUSTC_BOOTSTRAP; only this throw-away crate sees it.
+build_std() {
+	sysroot=$cache/std-$(rustc -vV | sed -n 's/^release: //p')-$(dpkg-query -W -f '${Version}' rust-web-src | cksum | cut -d ' ' -f 1)
+	[ ! -e "$sysroot/lib/rustlib/$1" ] || return 0
+	say "building Rust's standard library for $1 (once; 1 to 3 minutes)"
+	work=$(mktemp -d)
+	mkdir "$work/src"
+	: >"$work/src/lib.rs"
+	cat >"$work/Cargo.toml" <<-'END'
+		cargo-features = ["profile-rustflags"]
+		[package]
+		name = "std-carrier"
+		edition = "2024"
+		[profile.release]
+		rustflags = ["-Cembed-bitcode=yes"]
+		[profile.release.package.panic_abort]
+		rustflags = ["-Cpanic=abort", "-Cembed-bitcode=yes"]
+	END
+	if ! (
+		cd "$work" && env -u RUSTFLAGS CARGO_HOME="$work/home" CARGO_TARGET_DIR="$work/target" \
+			RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
+			/usr/bin/cargo build --release --target "$1" --offline \
+			-Zbuild-std=std,panic_unwind,panic_abort,proc_macro,test \
+			--config 'source.crates-io.replace-with="vendored"' \
+			--config 'source.vendored.directory="/usr/lib/rustlib/src/rust/library/vendor"'
+	) >&2; then
+		rm -rf "$work"
+		not_run "the standard library for $1 could not be built"
+	fi
+	mkdir -p "$work/std/lib" "$sysroot/lib/rustlib"
+	mv "$work/target/$1/release/deps/"lib*.rlib "$work/std/lib/"
+	rm -f "$work/std/lib/"libstd_carrier-*
+	# Two steps, the second atomic: an interrupted copy is never taken for a std.
+	mv "$work/std" "$sysroot/lib/rustlib/.$1.$$"
+	mv -T "$sysroot/lib/rustlib/.$1.$$" "$sysroot/lib/rustlib/$1" 2>/dev/null ||
+		rm -rf "$sysroot/lib/rustlib/.$1.$$"
+	rm -rf "$work"
+}
+
+# use_sysroot TARGET: the flag reaches only what is built for TARGET, not build scripts.
+use_sysroot() {
+	name=$(printf '%s' "$1" | tr 'a-z-' 'A-Z_')
+	export "CARGO_TARGET_${name}_RUSTFLAGS=--sysroot=$sysroot"
+}
+
+# check_executable FILE: what the linker made must be what FreeBSD runs.
+check_executable() {
+	file "$1"
+	readelf --wide --program-headers --dynamic "$1" | grep -E 'interpreter|NEEDED'
+	if ! file "$1" | grep -q 'FreeBSD' ||
+		! readelf --wide --program-headers "$1" | grep -q 'interpreter: /libexec/ld-elf.so.1' ||
+		! readelf --wide --dynamic "$1" | grep -q 'NEEDED.*\[libc\.so\.7\]'; then
+		say "$1 is not a FreeBSD executable"
+		exit 1
+	fi
+}
+
+sh scripts/bootstrap.sh freebsd || exit
+mkdir -p "$cache"
+install_zig
+link_toolchain
+
+export PATH="$venv/bin:$PATH"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/freebsd"
+
+for target in $targets; do
+	build_std "$target"
+	use_sysroot "$target"
+	say "$target: clippy, all targets"
+	cargo-zigbuild clippy --workspace --all-targets --locked --target "$target" -- -D warnings
+	say "$target: linking nvmfd"
+	cargo-zigbuild zigbuild --package nvmfd --bin nvmfd --locked --target "$target"
+	check_executable "$CARGO_TARGET_DIR/$target/debug/nvmfd"
+	say "$target: building the tests"
+	cargo-zigbuild test --workspace --no-run --locked --target "$target"
+done

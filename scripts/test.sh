@@ -1,0 +1,139 @@
+#!/bin/sh
+# Everything that can be tested on this machine, step by step, with a table at the
+# end that says of each step PASSED, FAILED or NOT RUN and why. What `make test` and
+# CI run. A step that could not be run is a loud warning, and with CI=true a failure.
+#
+# usage: test.sh [STEP...]        (or NVMFD_TEST_ONLY="STEP..." in the environment)
+#   bootstrap   install what is missing from the system's packages
+#   fmt         cargo fmt --check
+#   clippy      the lints, warnings as errors
+#   rules       the rules no compiler knows (house-rules.sh)
+#   unit        the tests inside the crates
+#   outside     the tests package: the program seen from outside, on loopback
+#   doc         the API documentation, warnings as errors
+#   freebsd     check and link for FreeBSD (freebsd-check.sh; not on FreeBSD)
+#   linux-host  real Linux hosts, in virtual machines, against the daemon (Debian only)
+# Without STEP all of them. Steps that are selected do not need the others.
+
+set -eu
+. "$(dirname "$0")/env.sh"
+
+steps='bootstrap fmt clippy rules unit outside doc freebsd linux-host'
+selected=${*:-${NVMFD_TEST_ONLY:-$steps}}
+
+case " $selected " in
+*" -h "* | *" --help "*)
+	sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
+	exit 0
+	;;
+esac
+for step in $selected; do
+	case " $steps " in
+	*" $step "*) ;;
+	*)
+		say "unknown step '$step'; steps are: $steps"
+		exit 64
+		;;
+	esac
+done
+
+# The test targets that tests/Cargo.toml names, but for the one with a step of its own.
+outside_targets() {
+	awk '
+		/^\[/ { in_test = /^\[\[test\]\]/ }
+		in_test && /^name *=/ { gsub(/^[^"]*"|"[^"]*$/, ""); if ($0 != "linux_host") print "--test " $0 }
+	' tests/Cargo.toml
+}
+
+run() {
+	case $1 in
+	bootstrap) sh scripts/bootstrap.sh test ;;
+	rules) sh scripts/house-rules.sh ;;
+	*) have cargo || not_run "cargo is not installed" ;;
+	esac
+	case $1 in
+	fmt) cargo fmt --all --check ;;
+	clippy) cargo clippy --workspace --all-targets --locked -- -D warnings ;;
+	unit) cargo test --workspace --exclude nvmfd-tests --locked --no-fail-fast ;;
+	outside)
+		# shellcheck disable=SC2046 # a list of words
+		cargo test --package nvmfd-tests --locked --no-fail-fast --lib $(outside_targets)
+		;;
+	doc) RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked ;;
+	freebsd) sh scripts/freebsd-check.sh ;;
+	linux-host)
+		[ "$(uname -s)" = Linux ] || not_run "the virtual machines need Linux and Debian's packages"
+		[ -e tests/linux_host.rs ] || not_run "tests/linux_host.rs is not there yet"
+		# Without --no-fail-fast cargo passes the test's own exit status on, 75 too.
+		cargo test --package nvmfd-tests --locked --test linux_host
+		;;
+	esac
+}
+
+reason_file=$(mktemp)
+trap 'rm -f "$reason_file"' EXIT
+trap 'exit 130' INT TERM
+export NVMFD_REASON="$reason_file"
+
+passed=0 failed=0 skipped=0
+table=
+began=$(date +%s)
+
+# record STEP RESULT SECONDS [REASON]
+record() {
+	line=$(printf '  %-11s %-8s %4d s' "$1" "$2" "$3")
+	table="$table$line${4:+  $4}
+"
+}
+
+for step in $selected; do
+	printf '\n==> %s\n' "$step"
+	: >"$reason_file"
+	start=$(date +%s)
+	set +e
+	(
+		set -e
+		run "$step"
+	)
+	status=$?
+	set -e
+	seconds=$(($(date +%s) - start))
+	case $status in
+	0)
+		passed=$((passed + 1))
+		record "$step" PASSED "$seconds"
+		;;
+	75)
+		skipped=$((skipped + 1))
+		reason=$(tail -n 1 "$reason_file")
+		record "$step" 'NOT RUN' "$seconds" "${reason:-see above}"
+		;;
+	*)
+		failed=$((failed + 1))
+		record "$step" FAILED "$seconds"
+		;;
+	esac
+	printf '==> %s: exit status %d after %d s\n' "$step" "$status" "$seconds"
+done
+
+printf '\n==> summary, %d s\n%s' $(($(date +%s) - began)) "$table"
+for step in $steps; do
+	case " $selected " in
+	*" $step "*) ;;
+	*) printf '  %-11s not selected\n' "$step" ;;
+	esac
+done
+
+result=0
+[ "$failed" = 0 ] || result=1
+if [ "$skipped" -gt 0 ]; then
+	echo
+	if [ "${CI:-}" = true ]; then
+		echo "FAILED: CI must run every step, and $skipped could not be run (see the reasons above)."
+		result=1
+	else
+		echo "WARNING: $skipped of the steps above were NOT RUN; this is no proof of what they test."
+	fi
+fi
+printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+exit "$result"
