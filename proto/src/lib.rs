@@ -27,6 +27,7 @@ pub mod connect;
 pub mod cqe;
 pub mod deframer;
 pub mod handshake;
+pub mod host;
 pub mod nqn;
 pub mod opcode;
 pub mod outbox;

@@ -114,6 +114,7 @@ statuses! {
     CONNECT_INVALID_PARAMETERS = (1, 0x82), "connect invalid parameters";
     CONNECT_RESTART_DISCOVERY = (1, 0x83), "connect restart discovery";
     CONNECT_INVALID_HOST = (1, 0x84), "connect invalid host";
+    AUTHENTICATION_REQUIRED = (1, 0x91), "authentication required";
 
     WRITE_FAULT = (2, 0x80), "write fault";
     UNRECOVERED_READ_ERROR = (2, 0x81), "unrecovered read error";
