@@ -294,6 +294,12 @@ impl From<&Path> for PathText {
     }
 }
 
+impl From<PathBuf> for PathText {
+    fn from(path: PathBuf) -> Self {
+        Self(path)
+    }
+}
+
 impl std::fmt::Display for PathText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let escape = |c: char| c.is_control().then(|| c.escape_default());

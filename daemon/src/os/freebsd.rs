@@ -94,19 +94,22 @@ pub(super) fn zero_file(_: &File, _: u64, _: u64) -> io::Result<Support> {
 }
 
 pub(super) fn machine_id() -> Option<MachineId> {
-    let mut uuid = [0; 64];
-    let length = sysctl(c"kern.hostuuid", &mut uuid)?;
-    let text = std::str::from_utf8(&uuid[..length])
+    let mut text = [0; 64];
+    let length = sysctl(c"kern.hostuuid", &mut text)?;
+    let uuid = std::str::from_utf8(text.get(..length)?)
         .ok()?
         .trim_end_matches('\0')
         .to_owned();
     let mut hostid = [0; size_of::<libc::c_ulong>()];
-    let hostid = (sysctl(c"kern.hostid", &mut hostid)? == hostid.len())
-        .then(|| libc::c_ulong::from_ne_bytes(hostid))
-        .and_then(|hostid| u32::try_from(hostid).ok());
+    sysctl(c"kern.hostid", &mut hostid).filter(|&length| length == hostid.len())?;
     // All zeroes: rc.d/hostid has not run, as in some jails.
-    let unset = text.bytes().all(|byte| matches!(byte, b'0' | b'-'));
-    (!unset).then_some(MachineId { text, hostid })
+    let unset = uuid.bytes().all(|byte| matches!(byte, b'0' | b'-'));
+    #[expect(
+        clippy::useless_conversion,
+        reason = "c_ulong has 32 bits on some machines"
+    )]
+    let hostid = libc::c_ulong::from_ne_bytes(hostid).into();
+    (!unset).then_some(MachineId::Public { uuid, hostid })
 }
 
 /// Fills `into` with a value of the kernel's and returns its length.

@@ -97,7 +97,7 @@ pub(super) fn machine_id() -> Option<MachineId> {
             let text = fs::read_to_string(path).ok()?.trim().to_owned();
             // "uninitialized" is what systemd writes into images.
             let good = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-            good.then_some(MachineId { text, hostid: None })
+            good.then_some(MachineId::Confidential(text))
         })
 }
 
@@ -134,3 +134,19 @@ mod ioctl {
 }
 
 const PROBE: u64 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_no_disk() {
+        let error = disk_facts(&tempfile::tempfile().unwrap()).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::ENOTTY as i32));
+    }
+
+    #[test]
+    fn the_machine_has_the_same_id_each_time() {
+        assert_eq!(machine_id(), machine_id());
+    }
+}

@@ -43,16 +43,21 @@ pub struct DiskFacts {
     pub can_deallocate: bool,
 }
 
-/// What is stable about this machine.
+/// What the system knows this machine by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MachineId {
-    /// The machine's UUID in text, or any other text that no other machine has.
-    pub text: String,
-    /// FreeBSD's `kern.hostid`, where there is one.
-    pub hostid: Option<u32>,
+pub enum MachineId {
+    /// FreeBSD's `kern.hostuuid` and `kern.hostid`, which its other programs show to peers too.
+    Public {
+        /// A UUID in text.
+        uuid: String,
+        /// A number made from it, as a rule.
+        hostid: u64,
+    },
+    /// Linux's machine-id, which no peer may see: others are derived from it.
+    Confidential(String),
 }
 
-/// What the system knows this machine by, if it was told.
+/// What the system knows this machine by, unless nobody ever told it.
 pub fn machine_id() -> Option<MachineId> {
     system::machine_id()
 }
