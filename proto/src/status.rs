@@ -97,7 +97,6 @@ statuses! {
     DATA_SGL_LENGTH_INVALID = (0, 0x0f), "data SGL length invalid";
     SGL_DESCRIPTOR_TYPE_INVALID = (0, 0x11), "SGL descriptor type invalid";
     SGL_OFFSET_INVALID = (0, 0x16), "SGL offset invalid";
-    COMMAND_SIZE_LIMIT_EXCEEDED = (0, 0x83), "command size limit exceeded";
     NAMESPACE_WRITE_PROTECTED = (0, 0x20), "namespace is write protected";
     TRANSIENT_TRANSPORT_ERROR = (0, 0x22), "transient transport error";
     LBA_OUT_OF_RANGE = (0, 0x80), "LBA out of range";
@@ -109,16 +108,23 @@ statuses! {
     INVALID_LOG_PAGE = (1, 0x09), "invalid log page";
     FEATURE_NOT_SAVEABLE = (1, 0x0d), "feature identifier not saveable";
     FEATURE_NOT_CHANGEABLE = (1, 0x0e), "feature not changeable";
+    COMMAND_SET_COMBINATION_REJECTED = (1, 0x2b), "I/O command set combination rejected";
     CONNECT_INCOMPATIBLE_FORMAT = (1, 0x80), "incompatible format";
     CONNECT_CONTROLLER_BUSY = (1, 0x81), "controller busy";
     CONNECT_INVALID_PARAMETERS = (1, 0x82), "connect invalid parameters";
-    CONNECT_RESTART_DISCOVERY = (1, 0x83), "connect restart discovery";
+    CONNECT_RESTART_DISCOVERY = (1, 0x83), "restart discovery (Connect) or command size limit exceeded (NVM)";
     CONNECT_INVALID_HOST = (1, 0x84), "connect invalid host";
     AUTHENTICATION_REQUIRED = (1, 0x91), "authentication required";
 
     WRITE_FAULT = (2, 0x80), "write fault";
     UNRECOVERED_READ_ERROR = (2, 0x81), "unrecovered read error";
     COMPARE_FAILURE = (2, 0x85), "compare failure";
+}
+
+impl Status {
+    /// Command Size Limit Exceeded: what the code of Connect's Restart Discovery means on an I/O
+    /// queue (NVM 1.0 §3.1.2).
+    pub const COMMAND_SIZE_LIMIT_EXCEEDED: Self = Self::new(1, 0x83);
 }
 
 impl fmt::Display for Status {
