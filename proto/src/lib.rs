@@ -24,11 +24,13 @@
 )]
 
 pub mod connect;
+pub mod controller;
 pub mod cqe;
 pub mod deframer;
 pub mod handshake;
 pub mod host;
 pub mod nqn;
+pub mod nvm;
 pub mod opcode;
 pub mod outbox;
 pub mod pdu;

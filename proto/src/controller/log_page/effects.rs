@@ -1,0 +1,66 @@
+//! What is supported and what it does: commands (05h) and features (12h). Both pages are tables of
+//! dwords by opcode or identifier.
+
+use super::super::Environment;
+use super::super::features::Feature;
+use super::super::namespace::any_volatile_cache;
+use crate::opcode::{self, admin, nvm};
+
+/// Commands Supported and Effects (Base 2.0 §5.16.1.6): admin commands, I/O commands, reserved.
+pub(super) fn commands() -> Vec<u8> {
+    let of_controller = [
+        admin::GET_LOG_PAGE,
+        admin::IDENTIFY,
+        admin::ABORT,
+        admin::SET_FEATURES,
+        admin::GET_FEATURES,
+        admin::ASYNC_EVENT_REQUEST,
+        admin::KEEP_ALIVE,
+        opcode::FABRICS,
+    ];
+    let reading = [nvm::FLUSH, nvm::READ, nvm::COMPARE, nvm::VERIFY];
+    let writing = [
+        nvm::WRITE,
+        nvm::WRITE_ZEROES,
+        nvm::DATASET_MANAGEMENT,
+        nvm::COPY,
+    ];
+    let mut page = table(of_controller.map(|opcode| (opcode, SUPPORTED | CONTROLLER_SCOPE)));
+    page.extend(table(
+        reading
+            .map(|opcode| (opcode, SUPPORTED | NAMESPACE_SCOPE))
+            .into_iter()
+            .chain(writing.map(|opcode| (opcode, SUPPORTED | CHANGES_BLOCKS | NAMESPACE_SCOPE))),
+    ));
+    page.resize(4096, 0);
+    page
+}
+
+/// Feature Identifiers Supported and Effects (Base 2.0 §5.16.1.18).
+pub(super) fn features(env: &Environment<'_>) -> Vec<u8> {
+    let cache = any_volatile_cache(env.namespaces);
+    let existing = Feature::ALL
+        .into_iter()
+        .filter(|(_, feature)| cache || *feature != Feature::VolatileWriteCache);
+    table(existing.map(|(fid, _)| (fid, SUPPORTED | CONTROLLER_SCOPE)))
+}
+
+/// 256 dwords, of which these are not 0.
+pub(super) fn table(entries: impl IntoIterator<Item = (u8, u32)>) -> Vec<u8> {
+    let mut table = [0_u32; 256];
+    for (index, value) in entries {
+        if let Some(entry) = table.get_mut(usize::from(index)) {
+            *entry = value;
+        }
+    }
+    table.into_iter().flat_map(u32::to_le_bytes).collect()
+}
+
+/// CSUPP, FSUPP.
+const SUPPORTED: u32 = 1;
+/// LBCC: changes logical blocks.
+const CHANGES_BLOCKS: u32 = 1 << 1;
+/// CSP, FSP: of one namespace.
+const NAMESPACE_SCOPE: u32 = 1 << 20;
+/// CSP, FSP: of the controller.
+const CONTROLLER_SCOPE: u32 = 1 << 21;
