@@ -1,0 +1,267 @@
+//! The command line: FreeBSD nvmfd's options, unchanged in meaning, with long forms beside them.
+//!
+//! What comes out is [`Options`]: resolved values in which nothing is wrong by itself. Nothing is
+//! opened, bound or started here. Text becomes values in [`value`]; `man/nvmfd.8` describes each
+//! option.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+
+use clap::Parser;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::error::ErrorKind;
+use nvmf_proto::nqn::Nqn;
+use tracing::level_filters::LevelFilter;
+
+use crate::engine::backend::DeviceSpec;
+use crate::error::StartupError;
+use crate::identity::HostIdentity;
+
+pub mod address;
+pub mod value;
+
+use address::ListenAddress;
+use value::Transport;
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Invocation {
+    /// To serve.
+    Serve(Box<Options>),
+    /// To print a text, help or version, and end well.
+    Print(String),
+}
+
+/// Everything that an operator can choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Stay in the foreground, without a pid file.
+    pub foreground: bool,
+    /// Let hosts switch SQ flow control off.
+    pub optional_flow_control: bool,
+    /// Offer header digests.
+    pub header_digest: bool,
+    /// Offer data digests.
+    pub data_digest: bool,
+    /// MAXH2CDATA: bytes of data that one H2CData PDU may carry.
+    pub maxh2cdata: u32,
+    /// The subsystem's name.
+    pub nqn: Nqn,
+    /// Where hosts connect.
+    pub listen: Listen,
+    /// Where they ask what there is.
+    pub discovery_listen: Listen,
+    /// Reactors.
+    pub threads: NonZeroUsize,
+    /// The least severe lines that are logged.
+    pub log: LevelFilter,
+    /// What is served, NSID 1 first.
+    pub devices: Vec<DeviceSpec>,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// On all addresses of each family that the machine has; port 0 is one that the kernel
+    /// chooses, the same for both.
+    Everywhere {
+        /// The port.
+        port: u16,
+    },
+    /// On these, or not at all.
+    At(Vec<SocketAddr>),
+}
+
+impl Listen {
+    /// The addresses to bind. Under [`Self::Everywhere`] one family may be absent.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        match self {
+            Self::Everywhere { port } => vec![
+                (IpAddr::from(Ipv4Addr::UNSPECIFIED), *port).into(),
+                (IpAddr::from(Ipv6Addr::UNSPECIFIED), *port).into(),
+            ],
+            Self::At(addresses) => addresses.clone(),
+        }
+    }
+}
+
+/// Reads a command line, the program's name first.
+///
+/// # Errors
+/// [`StartupError::Usage`], with the first thing that is wrong.
+pub fn parse<I, T>(arguments: I, host: &HostIdentity) -> Result<Invocation, StartupError>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => Ok(Invocation::Serve(Box::new(arguments.resolve(host)?))),
+        Err(error) if is_answer(&error) => Ok(Invocation::Print(error.render().to_string())),
+        Err(error) => Err(usage(one_line(&error))),
+    }
+}
+
+/// NVMe over TCP target: serves RAM disks, files and disks to NVMe hosts.
+#[derive(Parser, Debug)]
+#[command(name = "nvmfd", version, args_override_self = true, after_help = EXAMPLES)]
+struct Arguments {
+    /// Stay in the foreground and log to standard error
+    #[arg(short = 'd', long)]
+    foreground: bool,
+    /// Allow hosts to switch SQ flow control off
+    #[arg(short = 'F', long)]
+    optional_flow_control: bool,
+    /// Offer header digests
+    #[arg(short = 'g', long)]
+    header_digest: bool,
+    /// Offer data digests
+    #[arg(short = 'G', long)]
+    data_digest: bool,
+    /// Largest data in one PDU from a host
+    #[arg(short = 'H', long, value_name = "SIZE", default_value = "256k")]
+    #[arg(value_parser = value::maxh2cdata)]
+    maxh2cdata: u32,
+    /// The subsystem's name [default: from the machine's UUID]
+    #[arg(short = 'n', long, value_name = "NQN", value_parser = value::subsystem_nqn)]
+    nqn: Option<Nqn>,
+    /// Port for I/O; 0: the kernel chooses
+    #[arg(short = 'p', long, value_name = "PORT", default_value = "0", value_parser = value::port)]
+    port: u16,
+    /// Port for discovery
+    #[arg(short = 'P', long, value_name = "PORT", default_value = "8009")]
+    #[arg(value_parser = value::port)]
+    discovery_port: u16,
+    /// Transport; tcp is the only one
+    #[arg(short = 't', long, value_name = "NAME", default_value = "tcp")]
+    #[arg(value_parser = value::transport)]
+    transport: Transport,
+    /// Address for I/O, with a port or without; may be repeated [default: all addresses]
+    #[arg(long, value_name = "ADDR", value_parser = ListenAddress::from_str)]
+    listen: Vec<ListenAddress>,
+    /// Address for discovery, likewise
+    #[arg(long, value_name = "ADDR", value_parser = ListenAddress::from_str)]
+    discovery_listen: Vec<ListenAddress>,
+    /// Threads that serve connections [default: one per core]
+    #[arg(long, value_name = "N", value_parser = value::threads)]
+    threads: Option<NonZeroUsize>,
+    /// Least severe lines to log: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = value::log_level)]
+    log: LevelFilter,
+    /// What to serve: ramdisk:SIZE, or the path of a file or disk
+    #[arg(value_name = "DEVICE", value_parser = OsStringValueParser::new().try_map(value::device))]
+    devices: Vec<DeviceSpec>,
+}
+
+impl Arguments {
+    fn resolve(self, host: &HostIdentity) -> Result<Options, StartupError> {
+        let Transport::Tcp = self.transport;
+        if self.devices.is_empty() {
+            return Err(usage(
+                "no device given; name ramdisk:SIZE, a file or a disk".into(),
+            ));
+        }
+        if let Some(twice) = repeated_path(&self.devices) {
+            return Err(usage(format!(
+                "{} is given twice; name it once",
+                twice.display()
+            )));
+        }
+        let listen = listen_on(self.listen, self.port);
+        let discovery_listen = listen_on(self.discovery_listen, self.discovery_port);
+        let all = [listen.addresses(), discovery_listen.addresses()].concat();
+        if let Some(address) = collision(&all) {
+            return Err(usage(format!(
+                "{address} is to be listened on twice; choose other ports with -p and -P"
+            )));
+        }
+        Ok(Options {
+            foreground: self.foreground,
+            optional_flow_control: self.optional_flow_control,
+            header_digest: self.header_digest,
+            data_digest: self.data_digest,
+            maxh2cdata: self.maxh2cdata,
+            nqn: self.nqn.unwrap_or_else(|| host.subsystem_nqn()),
+            listen,
+            discovery_listen,
+            threads: self.threads.unwrap_or_else(cores),
+            log: self.log,
+            devices: self.devices,
+        })
+    }
+}
+
+fn is_answer(error: &clap::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    )
+}
+
+/// clap's message without the paragraphs that it adds, and whatever the arguments hold.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let message = text.split("\n\n").next().unwrap_or_default();
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let words: Vec<_> = message.split(char::is_control).map(str::trim).collect();
+    words.join(" ").trim().to_owned()
+}
+
+fn usage(message: String) -> StartupError {
+    StartupError::Usage { message }
+}
+
+fn listen_on(addresses: Vec<ListenAddress>, port: u16) -> Listen {
+    if addresses.is_empty() {
+        Listen::Everywhere { port }
+    } else {
+        Listen::At(
+            addresses
+                .into_iter()
+                .map(|address| address.at(port))
+                .collect(),
+        )
+    }
+}
+
+fn repeated_path(devices: &[DeviceSpec]) -> Option<&std::path::Path> {
+    devices
+        .iter()
+        .enumerate()
+        .find_map(|(index, device)| match device {
+            DeviceSpec::Path(path) => devices[..index].contains(device).then_some(path.as_path()),
+            DeviceSpec::Ram(_) => None,
+        })
+}
+
+/// Two addresses of which only one can be bound. Families are apart, and so are ports that the
+/// kernel chooses.
+fn collision(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    let overlap = |a: &SocketAddr, b: &SocketAddr| {
+        let wild = a.ip().is_unspecified() || b.ip().is_unspecified();
+        a.port() != 0 && a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && (wild || a == b)
+    };
+    addresses.iter().enumerate().find_map(|(index, address)| {
+        let taken = addresses[..index]
+            .iter()
+            .any(|other| overlap(address, other));
+        taken.then_some(*address)
+    })
+}
+
+fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  nvmfd -d ramdisk:1g                a RAM disk, until Ctrl-C
+  nvmfd -p 4420 -n nqn.2014-08.org.example:vol0 /dev/sdb disk.img
+
+On start nvmfd prints the commands by which hosts connect. See nvmfd(8).";
+
+#[cfg(test)]
+mod tests;
