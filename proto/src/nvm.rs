@@ -12,8 +12,9 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::opcode;
-use crate::sqe::Sqe;
+use crate::sqe::{Data, Sqe};
 use crate::status::Status;
+
 
 #[cfg(test)]
 mod tests;
@@ -32,17 +33,6 @@ impl Geometry {
     pub fn bytes(&self) -> u64 {
         self.blocks.saturating_mul(self.block_size.into())
     }
-}
-
-/// Bytes that a command must move, known before any of them moves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Data {
-    /// None.
-    None,
-    /// This many bytes go to the host.
-    ToHost(u32),
-    /// This many bytes come from the host.
-    FromHost(u32),
 }
 
 /// A run of logical blocks that lies within its namespace.

@@ -7,9 +7,8 @@ use super::Kind;
 use super::features::{FeatureRead, FeatureWrite};
 use super::identify::Identify;
 use super::log_page::LogRead;
-use crate::nvm::Data;
 use crate::opcode::admin;
-use crate::sqe::{Fuse, Sqe};
+use crate::sqe::{Data, Fuse, Sqe};
 use crate::status::Status;
 
 /// An admin command that the controller knows.

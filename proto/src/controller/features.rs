@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Config, Controller, Environment, Kind, Outcome, namespace};
 use crate::cqe::Completion;
-use crate::nvm::Data;
-use crate::sqe::Sqe;
+use crate::sqe::{Data, Sqe};
 use crate::status::Status;
 
 /// A feature that one of our controllers has.

@@ -64,12 +64,14 @@ impl KeepAlive {
         self.deadline
     }
 
-    /// Whether the host is gone. Commands that this timer was not told of count as well.
+    /// Whether the host is gone, said once. Commands that this timer was not told of count as well.
     pub(super) fn expired(&mut self, now: Instant, traffic_elsewhere: bool) -> bool {
         match self.deadline {
             Some(deadline) if deadline <= now => {
                 if traffic_elsewhere {
                     self.restart(now);
+                } else {
+                    self.deadline = None;
                 }
                 !traffic_elsewhere
             }
@@ -137,6 +139,7 @@ mod tests {
         assert_eq!(timer.deadline(), Some(start + seconds(5)));
         assert!(!timer.expired(start + seconds(4), false));
         assert!(timer.expired(start + seconds(5), false));
+        assert_eq!(timer.deadline(), None);
     }
 
     #[test]

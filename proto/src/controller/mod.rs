@@ -17,10 +17,10 @@ use crate::nqn::Nqn;
 use crate::sqe::Sqe;
 use crate::status::Status;
 
-pub use crate::nvm::Data;
+pub use crate::sqe::Data;
 pub use cmd::AdminCommand;
 pub use discovery::{DiscoveryEntry, DiscoveryLog};
-pub use log_page::{ErrorLog, ErrorRecord, IoStatistics};
+pub use log_page::{ErrorLog, IoStatistics};
 pub use namespace::{BROADCAST_NSID, NamespaceInfo, Namespaces};
 
 use event::Events;

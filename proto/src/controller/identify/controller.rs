@@ -158,7 +158,7 @@ impl Controller {
             Kind::Discovery => {
                 data.cntrltype = 2;
                 data.oaes = DISCOVERY_NOTICES.into();
-                data.lpa = LPA_EXTENDED | LPA_SUPPORTED_PAGES;
+                data.lpa = LPA_EXTENDED;
                 data.maxcmd = entries(config.max_admin_entries).into();
                 data.dctype = 1;
             }
@@ -189,7 +189,7 @@ fn io_fields(data: &mut IdentifyController, config: &Config, env: &Environment<'
     data.nn = env.namespaces.highest().into();
     data.oncs = ONCS.into();
     data.fuses = FUSES_COMPARE_AND_WRITE.into();
-    data.vwc = VWC_FLUSH_ALL | u8::from(any_volatile_cache(env.namespaces));
+    data.vwc = VWC_FLUSH_ONE | u8::from(any_volatile_cache(env.namespaces));
     data.ocfs = OCFS_FORMAT_0.into();
     data.ioccsz = ((64 + config.in_capsule) / 16).into();
     data.iorcsz = 1.into();
@@ -218,8 +218,8 @@ const LPA_SUPPORTED_PAGES: u8 = 1 << 5;
 /// Bit 0 Compare, 2 Dataset Management, 3 Write Zeroes, 4 Select in Get Features, 7 Verify, 8 Copy.
 const ONCS: u16 = 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 7 | 1 << 8;
 const FUSES_COMPARE_AND_WRITE: u16 = 1;
-/// Flush takes NSID FFFFFFFFh.
-const VWC_FLUSH_ALL: u8 = 0b11 << 1;
+/// Flush takes one namespace, not NSID FFFFFFFFh, as with FreeBSD's kernel.
+const VWC_FLUSH_ONE: u8 = 0b10 << 1;
 const OCFS_FORMAT_0: u16 = 1;
 const SGLS_SUPPORTED: u32 = 0b01;
 const SGLS_OFFSET: u32 = 1 << 20;

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::opcode::nvm;
+use crate::sqe::Sqe;
 use crate::status::Status;
 
 /// The latest failures. The caller keeps it where all queues of the controller can record.
@@ -12,21 +14,6 @@ use crate::status::Status;
 pub struct ErrorLog {
     entries: VecDeque<ErrorEntry>,
     count: u64,
-}
-
-/// A command that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ErrorRecord {
-    /// Queue of the command.
-    pub sqid: u16,
-    /// Identifier of the command.
-    pub cid: u16,
-    /// How it ended.
-    pub status: Status,
-    /// Namespace, 0 for none.
-    pub nsid: u32,
-    /// First logical block that failed, 0 for none.
-    pub lba: u64,
 }
 
 /// An entry of the log page.
@@ -59,22 +46,31 @@ const _: () = assert!(size_of::<ErrorEntry>() == 64);
 
 impl ErrorLog {
     /// An empty log.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            count: 0,
+        }
     }
 
-    /// Records a failure; the oldest one makes room.
-    pub fn record(&mut self, record: &ErrorRecord) {
+    /// Records that command `cid` of queue `sqid` failed. Its entry, where it is known, tells which
+    /// namespace and blocks it was about. The oldest failure makes room.
+    pub fn record(&mut self, sqid: u16, cid: u16, status: Status, sqe: Option<&Sqe>) {
         self.count += 1;
         let mut entry = ErrorEntry::new_zeroed();
         entry.error_count = self.count.into();
-        entry.sqid = record.sqid.into();
-        entry.cid = record.cid.into();
-        entry.status = record.status.to_wire().into();
+        entry.sqid = sqid.into();
+        entry.cid = cid.into();
+        entry.status = status.to_wire().into();
         entry.location = LOCATION_UNKNOWN.into();
-        entry.lba = record.lba.into();
-        entry.nsid = record.nsid.into();
         entry.trtype = TRTYPE_TCP;
+        // Fabrics commands keep their type where others have the namespace.
+        if let Some(sqe) = sqe.filter(|sqe| sqe.fctype().is_none()) {
+            entry.nsid = sqe.nsid;
+            if sqid != 0 && has_lba(sqe.opcode) {
+                entry.lba = sqe.cdw10_11().into();
+            }
+        }
         self.entries.truncate(usize::from(ERROR_ENTRIES) - 1);
         self.entries.push_front(entry);
     }
@@ -94,6 +90,14 @@ impl ErrorLog {
         page.resize(size, 0);
         page
     }
+}
+
+/// Whether dwords 10 and 11 of an NVM command are its first logical block.
+fn has_lba(opcode: u8) -> bool {
+    matches!(
+        opcode,
+        nvm::READ | nvm::WRITE | nvm::COMPARE | nvm::WRITE_ZEROES | nvm::VERIFY | nvm::COPY
+    )
 }
 
 /// Entries of the log: one page of 4096 bytes.

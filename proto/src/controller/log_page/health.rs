@@ -19,14 +19,10 @@ pub struct IoStatistics {
     pub reads: u64,
     /// Write commands of all kinds.
     pub writes: u64,
-    /// Time with at least one I/O command outstanding.
-    pub busy: Duration,
-    /// Time since the subsystem is served.
-    pub up: Duration,
     /// Errors of the medium.
     pub media_errors: u64,
-    /// Controllers that went without a shutdown.
-    pub unsafe_shutdowns: u64,
+    /// Time that the counters have been running.
+    pub uptime: Duration,
 }
 
 /// The health log page. 128-bit counters are pairs of which the high half stays 0.
@@ -53,13 +49,13 @@ pub struct HealthInformation {
     pub host_reads: [U64; 2],
     /// Write commands.
     pub host_writes: [U64; 2],
-    /// Minutes busy.
+    /// Minutes busy: not counted.
     pub busy_minutes: [U64; 2],
     /// Power cycles.
     pub power_cycles: [U64; 2],
     /// Hours up.
     pub power_on_hours: [U64; 2],
-    /// Shutdowns without notice.
+    /// Shutdowns without notice: not counted.
     pub unsafe_shutdowns: [U64; 2],
     /// Errors of the medium.
     pub media_errors: [U64; 2],
@@ -82,10 +78,8 @@ impl HealthInformation {
         health.data_units_written = wide(statistics.bytes_written.div_ceil(DATA_UNIT));
         health.host_reads = wide(statistics.reads);
         health.host_writes = wide(statistics.writes);
-        health.busy_minutes = wide(statistics.busy.as_secs() / 60);
         health.power_cycles = wide(1);
-        health.power_on_hours = wide(statistics.up.as_secs() / 3600);
-        health.unsafe_shutdowns = wide(statistics.unsafe_shutdowns);
+        health.power_on_hours = wide(statistics.uptime.as_secs() / 3600);
         health.media_errors = wide(statistics.media_errors);
         health.error_entries = wide(errors);
         health

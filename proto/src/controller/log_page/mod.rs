@@ -10,7 +10,7 @@ use super::{Controller, Environment, Kind};
 use crate::sqe::Sqe;
 use crate::status::Status;
 
-pub use error::{ErrorEntry, ErrorLog, ErrorRecord};
+pub use error::{ErrorEntry, ErrorLog};
 pub use health::{HealthInformation, IoStatistics};
 
 pub(super) use error::ERROR_ENTRIES;
