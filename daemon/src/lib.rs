@@ -1,1 +1,20 @@
-//! placeholder
+//! nvmfd: an NVMe over Fabrics (TCP) target.
+//!
+//! From the command line to a served namespace: [`cli`] reads what is wanted, [`serve`] opens and
+//! binds it and keeps the order of starting and stopping, [`worker`] meets the peers, [`engine`]
+//! executes their commands. What a system does its own way is in [`os`], and only there.
+
+#![deny(unsafe_code)]
+
+pub mod banner;
+pub mod cli;
+pub mod engine;
+pub mod error;
+pub mod identity;
+pub mod listen;
+pub mod log;
+#[allow(unsafe_code)]
+pub mod os;
+pub mod pidfile;
+pub mod serve;
+pub mod worker;

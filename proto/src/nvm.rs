@@ -15,7 +15,6 @@ use crate::opcode;
 use crate::sqe::{Data, Sqe};
 use crate::status::Status;
 
-
 #[cfg(test)]
 mod tests;
 

@@ -290,6 +290,16 @@ impl Queue {
         Some(slot)
     }
 
+    /// The outstanding command with this identifier.
+    pub fn find(&self, cid: u16) -> Option<Tag> {
+        self.inflight.find(cid)
+    }
+
+    /// Ends a command without an answer, as a Controller Reset ends event requests.
+    pub fn forget(&mut self, tag: Tag) {
+        self.remove(tag);
+    }
+
     /// Aborts the command with this identifier if it is not being executed yet. Whether it was.
     pub fn abort(&mut self, cid: u16) -> bool {
         let Some(tag) = self.inflight.find(cid) else {

@@ -10,11 +10,14 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::fs::{self, FileType};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub use nvmf_proto::nvm::Geometry;
 
 use crate::error::StartupError;
 use crate::os;
@@ -66,15 +69,6 @@ pub trait Backend: Send + Sync {
     fn flush(&self) -> io::Result<()>;
 }
 
-/// How many logical blocks there are, and how long each is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Geometry {
-    /// Logical blocks.
-    pub blocks: u64,
-    /// Bytes of a logical block, a power of two of at least 512.
-    pub block_size: u32,
-}
-
 /// What a backend can do, beyond its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Character {
@@ -99,6 +93,16 @@ pub enum DeviceSpec {
     Ram(ram::RamSize),
     /// A regular file or a disk.
     Path(PathBuf),
+}
+
+impl fmt::Display for DeviceSpec {
+    /// As the operator names it, sizes in bytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ram(size) => write!(f, "ramdisk:{}", size.bytes()),
+            Self::Path(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// Opens a device for as long as the daemon runs.

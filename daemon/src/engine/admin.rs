@@ -1,0 +1,308 @@
+//! Admin queues: the controller's commands and what they set off elsewhere.
+
+#![forbid(unsafe_code)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nvmf_proto::connect::Connect;
+use nvmf_proto::controller::features::Feature;
+use nvmf_proto::controller::{
+    ABORTED, AdminCommand, Config, Controller, DiscoveryLog, Effect, Environment, Kind,
+    NOT_ABORTED, Outcome,
+};
+use nvmf_proto::cqe::Completion;
+use nvmf_proto::opcode::fabrics;
+use nvmf_proto::queue::Tag;
+use nvmf_proto::sqe::{Data, Sqe};
+use nvmf_proto::status::Status;
+
+use super::namespace::Namespaces;
+use super::pool::{Job, Task};
+use super::session::Session;
+use crate::worker::connection::{CloseReason, Turn};
+use crate::worker::discovery;
+use crate::worker::reactor::Message;
+use crate::worker::registry::Association;
+use crate::worker::snapshot::{
+    IO_IN_CAPSULE, MAX_ADMIN_ENTRIES, MAX_IO_ENTRIES, MAX_IO_QUEUES, MAX_TRANSFER,
+};
+
+/// What a host has, after it lost an I/O queue, to reset or shut down the controller in order. Hosts
+/// close their I/O queues first in both cases; one that does neither has lost the association.
+const QUEUE_LOST_TIME: Duration = Duration::from_secs(3);
+
+/// Model number: what hosts show as the disk's name.
+const MODEL: &str = "nvmfd";
+
+/// What an admin queue has beyond its queue.
+#[derive(Debug)]
+pub struct Admin {
+    controller: Controller,
+    /// Our address as the host reached it.
+    local: SocketAddr,
+    /// When the association ends because an I/O queue is lost.
+    lost: Option<Instant>,
+}
+
+impl Admin {
+    /// A new controller.
+    pub(super) fn new(
+        connect: &Connect,
+        association: &Association,
+        local: SocketAddr,
+        now: Instant,
+    ) -> Self {
+        let subsystem = association.subsystem.as_ref();
+        let config = Config {
+            kind: if subsystem.is_some() {
+                Kind::Io
+            } else {
+                Kind::Discovery
+            },
+            cntlid: association.cntlid,
+            subnqn: connect.subnqn.clone(),
+            serial: subsystem.map(|it| it.serial.clone()).unwrap_or_default(),
+            model: MODEL.into(),
+            firmware: env!("CARGO_PKG_VERSION").into(),
+            hostid: connect.hostid,
+            max_io_entries: MAX_IO_ENTRIES,
+            max_admin_entries: MAX_ADMIN_ENTRIES,
+            max_io_queues: MAX_IO_QUEUES,
+            max_transfer: MAX_TRANSFER,
+            in_capsule: IO_IN_CAPSULE,
+            kato: connect.kato,
+        };
+        Self {
+            controller: Controller::new(config, now),
+            local,
+            lost: None,
+        }
+    }
+
+    /// The data that a command moves.
+    pub(super) fn judge(&self, sqe: &Sqe) -> Result<Data, Status> {
+        match sqe.fctype() {
+            Some(fabrics::PROPERTY_GET | fabrics::PROPERTY_SET) => Ok(Data::None),
+            // A queue is connected once.
+            Some(fabrics::CONNECT) => Err(Status::COMMAND_SEQUENCE_ERROR.dnr()),
+            Some(_) => Err(Status::INVALID_OPCODE.dnr()),
+            None => self.controller.parse(sqe).map(|command| command.data()),
+        }
+    }
+
+    pub(super) fn saw_traffic(&mut self, now: Instant) {
+        self.controller.traffic(now);
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.controller.deadline(), self.lost]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(super) fn tick(
+        &mut self,
+        association: &Association,
+        now: Instant,
+    ) -> Result<(), CloseReason> {
+        if self.lost.is_some_and(|deadline| deadline <= now) {
+            return Err(CloseReason::QueueLost);
+        }
+        let due = self
+            .controller
+            .deadline()
+            .is_some_and(|deadline| deadline <= now);
+        if due {
+            let elsewhere = association.traffic.swap(false, Ordering::Relaxed);
+            if self.controller.expired(now, elsewhere) {
+                return Err(CloseReason::KeepAlive);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn queue_lost(&mut self, now: Instant) {
+        if self.controller.is_ready() {
+            self.lost.get_or_insert(now + QUEUE_LOST_TIME);
+        }
+    }
+
+    pub(super) fn shutdown_flushed(&mut self) {
+        self.controller.shutdown_complete();
+    }
+
+    fn is_discovery(&self) -> bool {
+        self.controller.config().kind == Kind::Discovery
+    }
+}
+
+impl Session {
+    /// Executes a command of the admin queue, and completes whatever events that brings.
+    pub(super) fn execute_admin(&mut self, tag: Tag, turn: &Turn<'_>) {
+        let Some(&sqe) = self.queue.sqe(tag) else {
+            return;
+        };
+        match sqe.fctype() {
+            Some(fabrics::PROPERTY_GET) => self.property_get(tag, &sqe),
+            Some(_) => self.property_set(tag, &sqe, turn),
+            None => self.admin_command(tag, &sqe, turn),
+        }
+        while let Some((tag, completion)) = self.admin().and_then(|it| it.controller.next_event()) {
+            self.queue.complete(Tag::from(tag), completion);
+        }
+    }
+
+    fn property_get(&mut self, tag: Tag, sqe: &Sqe) {
+        let Some(admin) = self.admin() else { return };
+        let completion = match admin.controller.property_get(sqe) {
+            Ok(value) => Completion::success(value),
+            Err(status) => status.into(),
+        };
+        self.complete(tag, completion);
+    }
+
+    fn property_set(&mut self, tag: Tag, sqe: &Sqe, turn: &Turn<'_>) {
+        let Some(admin) = self.admin() else { return };
+        let effect = admin.controller.property_set(sqe, turn.now);
+        match effect {
+            Ok(effect) => {
+                if let Some(effect) = effect {
+                    self.apply(effect, turn);
+                }
+                self.complete(tag, Completion::SUCCESS);
+            }
+            Err(status) => self.complete(tag, status.into()),
+        }
+    }
+
+    fn apply(&mut self, effect: Effect, turn: &Turn<'_>) {
+        match effect {
+            Effect::Enabled => {
+                self.association.set_enabled(true);
+            }
+            Effect::Reset { forgotten } => {
+                for queue in self.association.set_enabled(false) {
+                    turn.shared
+                        .send(queue, Message::Close(queue, CloseReason::ControllerReset));
+                }
+                self.association.write_cache.store(true, Ordering::Relaxed);
+                for tag in forgotten {
+                    self.queue.forget(Tag::from(tag));
+                }
+                if let Some(admin) = self.admin() {
+                    admin.lost = None;
+                }
+            }
+            Effect::Shutdown => self.shut_down(turn),
+        }
+    }
+
+    /// Everything that was written goes to stable storage; the host polls CSTS until it is there.
+    fn shut_down(&mut self, turn: &Turn<'_>) {
+        let subsystem = self.association.subsystem.clone();
+        let connection = self.id;
+        let Some(admin) = self.admin() else { return };
+        admin.lost = None;
+        match subsystem {
+            Some(subsystem) => turn.shared.pool.submit(Job {
+                connection,
+                tag: None,
+                // Durable whether or not the host waits for it.
+                alive: Arc::new(AtomicBool::new(true)),
+                task: Task::FlushAll(Arc::clone(&subsystem.namespaces)),
+            }),
+            None => admin.controller.shutdown_complete(),
+        }
+    }
+
+    fn admin_command(&mut self, tag: Tag, sqe: &Sqe, turn: &Turn<'_>) {
+        let association = Arc::clone(&self.association);
+        let Some(admin) = self.admin() else { return };
+        let command = match admin.controller.parse(sqe) {
+            Ok(command) => command,
+            Err(status) => return self.complete(tag, status.into()),
+        };
+        if association.has_io_queues() {
+            admin.controller.io_queue_created();
+        }
+        let outcome = {
+            let none = Namespaces::default();
+            let namespaces = association
+                .subsystem
+                .as_ref()
+                .map_or(&none, |subsystem| &*subsystem.namespaces);
+            let log = match command {
+                AdminCommand::GetLogPage(_) if admin.is_discovery() => {
+                    discovery::log(&turn.shared.snapshot, admin.local)
+                }
+                _ => DiscoveryLog {
+                    generation: 0,
+                    entries: Vec::new(),
+                },
+            };
+            let environment = Environment {
+                namespaces,
+                errors: &association.record.errors(),
+                io: association.record.statistics(),
+                discovery: &log,
+            };
+            admin
+                .controller
+                .execute(tag.into(), &command, &environment, turn.now)
+        };
+        match outcome {
+            Outcome::Done(completion) => {
+                if let (AdminCommand::SetFeatures(write), true) =
+                    (&command, completion.status.is_success())
+                {
+                    let granted = admin.controller.io_queues_granted();
+                    let cache = admin.controller.write_cache_enabled();
+                    association.write_cache.store(cache, Ordering::Relaxed);
+                    if write.feature == Feature::NumberOfQueues {
+                        association.grant(granted);
+                    }
+                }
+                self.complete(tag, completion);
+            }
+            Outcome::Data(data) => self.queue.complete_read(tag, data),
+            Outcome::Held => {}
+            Outcome::Abort { sqid, cid } => self.abort_command(tag, sqid, cid, turn),
+        }
+    }
+
+    /// Abort: found here, or asked of the reactor that has the queue.
+    fn abort_command(&mut self, tag: Tag, sqid: u16, cid: u16, turn: &Turn<'_>) {
+        if sqid != 0 {
+            match self.association.io_queue(sqid) {
+                Some(queue) => {
+                    let answer = (self.id, tag);
+                    turn.shared
+                        .send(queue, Message::Abort { queue, cid, answer });
+                }
+                None => self.complete(tag, NOT_ABORTED),
+            }
+            return;
+        }
+        let event_request = self.queue.find(cid).filter(|&found| {
+            self.admin()
+                .is_some_and(|it| it.controller.abort_event_request(found.into()))
+        });
+        let aborted = match event_request {
+            Some(request) => {
+                self.queue.complete(request, Status::ABORT_REQUESTED.into());
+                true
+            }
+            None => self.queue.abort(cid),
+        };
+        self.complete(tag, if aborted { ABORTED } else { NOT_ABORTED });
+    }
+
+    /// The reactor that has the queue of an Abort has answered.
+    pub fn aborted(&mut self, tag: Tag, completion: Completion) {
+        self.complete(tag, completion);
+    }
+}

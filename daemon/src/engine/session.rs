@@ -1,0 +1,396 @@
+//! An established queue in the daemon's hands: what a connection is once its Connect is accepted.
+
+#![forbid(unsafe_code)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use nvmf_proto::cqe::Completion;
+use nvmf_proto::handshake::{ConnectRequest, QueueLimits};
+use nvmf_proto::nvm::{self, Command};
+use nvmf_proto::outbox::Outbox;
+use nvmf_proto::queue::{ADMIN_IN_CAPSULE, Queue, Step, Tag};
+use nvmf_proto::sqe::Sqe;
+use nvmf_proto::status::Status;
+
+use super::admin::Admin;
+use super::namespace::Namespace;
+use super::pool::{Job, Task};
+use super::{Executed, io};
+use crate::worker::connection::{CloseReason, Turn};
+use crate::worker::reactor::{ConnectionId, Message};
+use crate::worker::registry::Association;
+use crate::worker::snapshot::{IO_IN_CAPSULE, MAX_TRANSFER};
+
+/// Bytes that one connection may make us hold for it to read. Beyond, its commands wait.
+const BACKLOG_MAX: u64 = 4 << 20;
+
+/// A queue with its controller's association. Whoever has it calls [`Self::end`] before it goes.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) id: ConnectionId,
+    pub(super) queue: Queue,
+    pub(super) association: Arc<Association>,
+    role: Role,
+    /// Cleared at the end: commands that wait in the pool are not applied any more.
+    alive: Arc<AtomicBool>,
+    /// Commands that the pool has.
+    jobs: usize,
+    stopping: Option<Instant>,
+    ended: bool,
+}
+
+#[derive(Debug)]
+enum Role {
+    Admin(Box<Admin>),
+    Io { qid: u16 },
+}
+
+impl Session {
+    /// Accepts a Connect for the controller of `association`.
+    pub fn new(
+        request: ConnectRequest,
+        id: ConnectionId,
+        association: Arc<Association>,
+        local: SocketAddr,
+        turn: &Turn<'_>,
+    ) -> Self {
+        let connect = request.connect();
+        let qid = connect.qid;
+        let (role, in_capsule) = if qid == 0 {
+            let admin = Admin::new(connect, &association, local, turn.now);
+            (Role::Admin(Box::new(admin)), ADMIN_IN_CAPSULE)
+        } else {
+            (Role::Io { qid }, IO_IN_CAPSULE)
+        };
+        let limits = QueueLimits {
+            in_capsule,
+            max_transfer: MAX_TRANSFER,
+        };
+        Self {
+            id,
+            queue: request.accept(association.cntlid, limits),
+            association,
+            role,
+            alive: Arc::new(AtomicBool::new(true)),
+            jobs: 0,
+            stopping: None,
+            ended: false,
+        }
+    }
+
+    /// The controller that the queue belongs to.
+    pub fn association(&self) -> &Association {
+        &self.association
+    }
+
+    /// The queue's identifier.
+    pub fn qid(&self) -> u16 {
+        match &self.role {
+            Role::Admin(_) => 0,
+            Role::Io { qid } => *qid,
+        }
+    }
+
+    /// What waits to be sent.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        self.queue.outbox()
+    }
+
+    /// Whether input must wait: the host does not read, or has more commands outstanding than it
+    /// may, or we are about to stop. Back-pressure, so that no host makes us hold without bound.
+    pub fn is_paused(&self) -> bool {
+        self.stopping.is_some() || self.queue.backlog() >= BACKLOG_MAX || self.queue.is_full()
+    }
+
+    /// Whether a command can be executed without further input.
+    pub fn has_ready(&self) -> bool {
+        self.queue.has_ready()
+    }
+
+    /// Serves what `input` holds, until it is used up or has to wait.
+    ///
+    /// # Errors
+    /// Why the connection ends; what is still to be sent is in the outbox that [`Self::end`] gives.
+    pub fn feed(&mut self, input: &mut &[u8], turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+        while !self.is_paused() {
+            match self.queue.next(input).map_err(CloseReason::Violation)? {
+                None => break,
+                Some(Step::Capsule(tag)) => self.capsule(tag, turn),
+                Some(Step::Ready(tag)) => self.ready(tag, turn),
+                Some(Step::Failed { cid, status }) => self.note_error(cid, status, None),
+                Some(Step::Terminated { fes, fei }) => {
+                    return Err(CloseReason::Terminated { fes, fei });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A command has come: which data does it move?
+    fn capsule(&mut self, tag: Tag, turn: &mut Turn<'_>) {
+        let Some(&sqe) = self.queue.sqe(tag) else {
+            return;
+        };
+        self.association.saw_traffic();
+        let judged = match &mut self.role {
+            Role::Admin(admin) => {
+                admin.saw_traffic(turn.now);
+                admin.judge(&sqe)
+            }
+            Role::Io { .. } => self.parse(&sqe).map(|(namespace, command)| {
+                let data = command.data(&namespace.geometry);
+                self.association.record.count(data);
+                data
+            }),
+        };
+        match judged {
+            Ok(data) => self.queue.accept(tag, data),
+            Err(status) => self.queue.refuse(tag, status.into()),
+        }
+    }
+
+    /// A command and its data are here.
+    fn ready(&mut self, tag: Tag, turn: &mut Turn<'_>) {
+        match &self.role {
+            Role::Admin(_) => self.execute_admin(tag, turn),
+            Role::Io { .. } => match self.queue.partner(tag) {
+                Some(second) => self.execute_fused(tag, second, turn),
+                None => self.execute_io(tag, turn),
+            },
+        }
+    }
+
+    /// The namespace and the command that an I/O queue's entry names.
+    fn parse(&self, sqe: &Sqe) -> Result<(&Arc<Namespace>, Command), Status> {
+        if sqe.fctype().is_some() {
+            // Disconnect is not offered (OFCS 0), and nothing else is for I/O queues.
+            return Err(Status::INVALID_OPCODE.dnr());
+        }
+        let namespace = self
+            .association
+            .subsystem
+            .as_ref()
+            .and_then(|subsystem| subsystem.namespaces.by_nsid(sqe.nsid.get()))
+            .ok_or(Status::INVALID_NAMESPACE.dnr())?;
+        Ok((
+            namespace,
+            Command::parse(sqe, &namespace.geometry, MAX_TRANSFER)?,
+        ))
+    }
+
+    fn execute_io(&mut self, tag: Tag, turn: &Turn<'_>) {
+        let data = self.queue.take_data(tag);
+        let parsed = match self.queue.sqe(tag) {
+            Some(sqe) => self
+                .parse(sqe)
+                .map(|(namespace, command)| (Arc::clone(namespace), command)),
+            None => return,
+        };
+        let durable = self.is_durable();
+        match parsed {
+            Ok((namespace, command)) if namespace.character.blocking => {
+                self.submit(
+                    tag,
+                    Task::Command {
+                        namespace,
+                        command,
+                        data,
+                        durable,
+                    },
+                    turn,
+                );
+            }
+            Ok((namespace, command)) => {
+                self.answer(tag, io::execute(&namespace, &command, &data, durable));
+            }
+            Err(status) => self.answer(tag, Executed::Done(status.into())),
+        }
+    }
+
+    fn execute_fused(&mut self, first: Tag, second: Tag, turn: &Turn<'_>) {
+        let (expected, data) = (self.queue.take_data(first), self.queue.take_data(second));
+        match self.parse_fused(first, second) {
+            Ok((namespace, compare, write)) => {
+                let durable = self.is_durable();
+                let blocking = namespace.character.blocking;
+                let (compare, write) = ((compare, expected), (write, data));
+                if blocking {
+                    let task = Task::Fused {
+                        namespace,
+                        compare,
+                        write,
+                        durable,
+                    };
+                    self.submit(first, task, turn);
+                } else {
+                    let compare = (&compare.0, &*compare.1);
+                    let write = (&write.0, &*write.1);
+                    self.answer(
+                        first,
+                        io::execute_fused(&namespace, compare, write, durable),
+                    );
+                }
+            }
+            Err(status) => self.answer(first, Executed::Fused(status.into(), status.into())),
+        }
+    }
+
+    fn parse_fused(
+        &self,
+        first: Tag,
+        second: Tag,
+    ) -> Result<(Arc<Namespace>, nvm::Extent, nvm::Extent), Status> {
+        let invalid = Status::INVALID_FIELD.dnr();
+        let parse = |tag| self.parse(self.queue.sqe(tag).ok_or(invalid)?);
+        let ((namespace, compare), (other, write)) = (parse(first)?, parse(second)?);
+        nvm::fused_pair(&compare, &write)?;
+        match (compare, write) {
+            (Command::Compare { extent }, Command::Write { extent: target, .. })
+                if namespace.nsid == other.nsid =>
+            {
+                Ok((Arc::clone(namespace), extent, target))
+            }
+            _ => Err(invalid),
+        }
+    }
+
+    /// Whether writes end on stable storage because the host switched the cache off.
+    fn is_durable(&self) -> bool {
+        !self.association.write_cache.load(Ordering::Relaxed)
+    }
+
+    fn submit(&mut self, tag: Tag, task: Task, turn: &Turn<'_>) {
+        self.jobs += 1;
+        let alive = Arc::clone(&self.alive);
+        turn.shared.pool.submit(Job {
+            connection: self.id,
+            tag: Some(tag),
+            alive,
+            task,
+        });
+    }
+
+    /// The pool has executed a command.
+    pub fn executed(&mut self, tag: Tag, executed: Executed) {
+        self.jobs -= 1;
+        self.answer(tag, executed);
+    }
+
+    fn answer(&mut self, tag: Tag, executed: Executed) {
+        match executed {
+            Executed::Data(data) => self.queue.complete_read(tag, data),
+            Executed::Done(completion) => self.complete(tag, completion),
+            Executed::Fused(first, second) => {
+                let partner = self.queue.partner(tag);
+                self.complete(tag, first);
+                if let Some(partner) = partner {
+                    self.complete(partner, second);
+                }
+            }
+        }
+    }
+
+    /// Answers a command and takes note of an error.
+    pub(super) fn complete(&mut self, tag: Tag, completion: Completion) {
+        if !completion.status.is_success() {
+            if let Some(&sqe) = self.queue.sqe(tag) {
+                self.note_error(sqe.cid.get(), completion.status, Some(&sqe));
+            }
+        }
+        self.queue.complete(tag, completion);
+    }
+
+    fn note_error(&self, cid: u16, status: Status, sqe: Option<&Sqe>) {
+        let record = &self.association.record;
+        if status.sct() == Status::WRITE_FAULT.sct() && !status.is(Status::COMPARE_FAILURE) {
+            record.count_media_error();
+        }
+        record.errors().record(self.qid(), cid, status, sqe);
+    }
+
+    /// When to look at the queue again, whatever its host does.
+    pub fn deadline(&self) -> Option<Instant> {
+        let own = match &self.role {
+            Role::Admin(admin) => admin.deadline(),
+            Role::Io { .. } => None,
+        };
+        [own, self.stopping].into_iter().flatten().min()
+    }
+
+    /// Looks at the clock.
+    ///
+    /// # Errors
+    /// Why the connection ends.
+    pub fn tick(&mut self, turn: &Turn<'_>) -> Result<(), CloseReason> {
+        if self.stopping.is_some_and(|deadline| deadline <= turn.now) {
+            return Err(CloseReason::Stopped);
+        }
+        match &mut self.role {
+            Role::Admin(admin) => admin.tick(&self.association, turn.now),
+            Role::Io { .. } => Ok(()),
+        }
+    }
+
+    /// Aborts a command that has not begun. Whether there was one.
+    pub fn abort(&mut self, cid: u16) -> bool {
+        self.queue.abort(cid)
+    }
+
+    /// An I/O queue of this admin queue's controller is gone.
+    pub fn queue_lost(&mut self, now: Instant) {
+        if let Role::Admin(admin) = &mut self.role {
+            admin.queue_lost(now);
+        }
+    }
+
+    /// Everything is on stable storage: the shutdown that the host asked for is complete.
+    pub fn shutdown_flushed(&mut self) {
+        if let Role::Admin(admin) = &mut self.role {
+            admin.shutdown_flushed();
+        }
+    }
+
+    pub(super) fn admin(&mut self) -> Option<&mut Admin> {
+        match &mut self.role {
+            Role::Admin(admin) => Some(admin),
+            Role::Io { .. } => None,
+        }
+    }
+
+    /// Takes nothing new in, and ends once what has begun has ended, at `deadline` at the latest.
+    pub fn stop(&mut self, deadline: Instant) {
+        self.stopping = Some(deadline);
+    }
+
+    /// Whether a session that stops has nothing left to do.
+    pub fn is_finished(&self) -> bool {
+        self.stopping.is_some() && self.jobs == 0 && self.queue.backlog() == 0
+    }
+
+    /// Gives back everything that the queue held; of an admin queue, the controller. What is left
+    /// to be sent comes back. Harmless when done twice.
+    pub fn end(&mut self, turn: &mut Turn<'_>) -> Outbox {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.alive.store(false, Ordering::Release);
+            let (registry, association) = (&turn.shared.registry, &self.association);
+            match &self.role {
+                Role::Admin(_) => {
+                    for queue in registry.end(association) {
+                        turn.shared
+                            .send(queue, Message::Close(queue, CloseReason::ControllerEnded));
+                    }
+                }
+                Role::Io { qid } => {
+                    if registry.leave(association, *qid, self.id) {
+                        let admin = association.admin;
+                        turn.shared.send(admin, Message::QueueLost(admin));
+                    }
+                }
+            }
+        }
+        std::mem::take(self.queue.outbox())
+    }
+}

@@ -1,0 +1,202 @@
+//! From options to a daemon that serves, and to its end, in order.
+//!
+//! Everything that can fail is done before anything is promised: backends are opened, listeners
+//! bound, the pid file locked; then the banner is printed, then the terminal left, and only then do
+//! threads start. Whatever fails before leaves nothing behind.
+
+#![forbid(unsafe_code)]
+
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use tracing::{info, warn};
+
+use crate::banner::{Banner, Served, own_addresses};
+use crate::cli::Options;
+use crate::engine::backend;
+use crate::engine::namespace::{Namespace, Namespaces};
+use crate::error::{Service, StartupError};
+use crate::identity::{self, HostIdentity};
+use crate::pidfile::{self, PidFile};
+use crate::worker::Worker;
+use crate::worker::snapshot::{Portal, PortalKind, Snapshot, Subsystem, offer};
+use crate::{listen, log};
+
+/// Serves until a signal ends it: SIGHUP, SIGINT, SIGQUIT or SIGTERM, as in FreeBSD's nvmfd.
+///
+/// # Errors
+/// Whatever keeps it from starting; nothing is left half-started.
+pub fn serve(options: &Options, host: &HostIdentity) -> Result<(), StartupError> {
+    raise_descriptor_limit();
+    let namespaces = open_namespaces(options)?;
+    let (portals, listeners) = bind_portals(options)?;
+    let pidfile = match options.foreground {
+        true => None,
+        false => Some(PidFile::open(Path::new(pidfile::PATH))?),
+    };
+    let snapshot = Snapshot {
+        generation: generation(),
+        portals,
+        subsystems: vec![Arc::new(Subsystem {
+            nqn: options.nqn.clone(),
+            serial: host.serial.clone(),
+            namespaces: Arc::new(namespaces),
+        })],
+        offer: offer(
+            options.header_digest,
+            options.data_digest,
+            options.maxh2cdata,
+            options.optional_flow_control,
+        ),
+    };
+    announce(&snapshot, options)?;
+    let pidfile = leave_terminal(options, pidfile)?;
+    run(snapshot, listeners, options.threads.get())?;
+    if let Some(pidfile) = pidfile {
+        if let Err(error) = pidfile.remove() {
+            warn!(%error, "cannot remove the pid file");
+        }
+    }
+    Ok(())
+}
+
+fn open_namespaces(options: &Options) -> Result<Namespaces, StartupError> {
+    let ids = identity::namespaces(&options.nqn, &options.devices);
+    let mut namespaces = Vec::new();
+    for (nsid, (device, ids)) in (1..).zip(options.devices.iter().zip(ids)) {
+        let backend = backend::open(device)?;
+        namespaces.push(Namespace::new(nsid, device.clone(), backend, ids));
+    }
+    Ok(Namespaces::new(namespaces))
+}
+
+/// Binds all listeners; the portal of each has the same index.
+fn bind_portals(options: &Options) -> Result<(Vec<Portal>, Vec<TcpListener>), StartupError> {
+    let mut portals = Vec::new();
+    let mut listeners = Vec::new();
+    let services = [
+        (&options.listen, Service::Io, PortalKind::Io),
+        (
+            &options.discovery_listen,
+            Service::Discovery,
+            PortalKind::Discovery,
+        ),
+    ];
+    for (wanted, service, kind) in services {
+        for listener in listen::bind(wanted, service)? {
+            let address = listener.local_addr().map_err(system("name a listener"))?;
+            let id = u16::try_from(portals.len() + 1).unwrap_or(u16::MAX);
+            portals.push(Portal { id, kind, address });
+            listeners.push(listener);
+        }
+    }
+    Ok((portals, listeners))
+}
+
+/// Prints what is served, and the lines to paste on a host.
+fn announce(snapshot: &Snapshot, options: &Options) -> Result<(), StartupError> {
+    let addresses = |kind| {
+        let portals = snapshot
+            .portals
+            .iter()
+            .filter(move |portal| portal.kind == kind);
+        portals.map(|portal| portal.address).collect()
+    };
+    let namespaces = snapshot
+        .subsystems
+        .iter()
+        .flat_map(|subsystem| subsystem.namespaces.iter());
+    let banner = Banner {
+        nqn: options.nqn.clone(),
+        namespaces: namespaces
+            .map(|namespace| Served {
+                nsid: namespace.nsid,
+                device: namespace.device.clone(),
+                geometry: namespace.geometry,
+                uuid: namespace.ids.uuid,
+            })
+            .collect(),
+        listen: addresses(PortalKind::Io),
+        discovery_listen: addresses(PortalKind::Discovery),
+        own_addresses: own_addresses(),
+        header_digest: options.header_digest,
+        data_digest: options.data_digest,
+        optional_flow_control: options.optional_flow_control,
+    };
+    let mut out = io::stdout().lock();
+    write!(out, "{banner}")
+        .and_then(|()| out.flush())
+        .map_err(system("print what is served"))
+}
+
+/// Goes into the background, unless told otherwise, and sends log lines where they belong.
+fn leave_terminal(
+    options: &Options,
+    pidfile: Option<PidFile>,
+) -> Result<Option<PidFile>, StartupError> {
+    let Some(mut pidfile) = pidfile else {
+        log::to_stderr(options.log)?;
+        return Ok(None);
+    };
+    pidfile::daemonize()?;
+    log::to_syslog(options.log)?;
+    pidfile.write()?;
+    Ok(Some(pidfile))
+}
+
+fn run(
+    snapshot: Snapshot,
+    listeners: Vec<TcpListener>,
+    reactors: usize,
+) -> Result<(), StartupError> {
+    // Blocked before the first thread starts, so that none of them takes a signal from this one.
+    let signals: SigSet = [
+        Signal::SIGHUP,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGTERM,
+    ]
+    .into_iter()
+    .collect();
+    signals
+        .thread_block()
+        .map_err(|errno| system("block signals")(errno.into()))?;
+    let worker = Worker::start(snapshot, listeners, reactors)
+        .map_err(system("start the threads that serve"))?;
+    let signal = signals
+        .wait()
+        .map_err(|errno| system("wait for signals")(errno.into()))?;
+    info!(%signal, "stopping");
+    // A second signal does not wait for anything.
+    std::thread::spawn(move || {
+        if signals.wait().is_ok() {
+            std::process::exit(1);
+        }
+    });
+    worker.stop();
+    Ok(())
+}
+
+/// Every connection is a descriptor: take as many as the system gives.
+fn raise_descriptor_limit() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Not being given more is no reason not to start; the acceptor says when it runs out.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
+}
+
+/// A generation counter that also moves from one start to the next, whatever was served before.
+fn generation() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(1, |since| since.as_secs())
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> StartupError {
+    move |source| StartupError::System { what, source }
+}

@@ -1,0 +1,485 @@
+//! One connection: from its first byte to the one reason for its end.
+
+#![forbid(unsafe_code)]
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use mio::net::TcpStream;
+use mio::{Registry as Poller, event::Event};
+use nvmf_proto::connect::ConnectReject;
+use nvmf_proto::cqe::Completion;
+use nvmf_proto::handshake::{ConnectRequest, Handshake, Progress};
+use nvmf_proto::outbox::Outbox;
+use nvmf_proto::pdu::{Fes, PduError};
+use nvmf_proto::queue::Tag;
+use tracing::{debug, info, warn};
+
+use super::Shared;
+use super::limits::{CLOSING_TIME, Place, PlaceId};
+use super::reactor::ConnectionId;
+use super::route::{Route, route};
+use crate::engine::{Executed, session::Session};
+
+/// Pieces in one vectored write; systems take up to 1024.
+const PIECES: usize = 64;
+
+/// Bytes read from one connection before the others have their turn.
+const READ_TURN: usize = 1 << 20;
+
+/// Why a connection ended. Each ends for exactly one reason, which its log line tells.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CloseReason {
+    /// The host closed it.
+    #[error("the host closed the connection")]
+    PeerClosed,
+    /// The transport failed.
+    #[error("the connection failed: {0}")]
+    Transport(io::ErrorKind),
+    /// The negotiation took too long.
+    #[error("the host did not finish negotiation in time")]
+    NegotiationTimeout,
+    /// It had to make room for another connection in negotiation.
+    #[error("too many connections are in negotiation, this one for the longest time")]
+    Evicted,
+    /// The Connect was refused.
+    #[error("Connect refused: {0}")]
+    Refused(ConnectReject),
+    /// The host broke the protocol.
+    #[error("terminated: {0}")]
+    Violation(PduError),
+    /// The host sent a Terminate Connection Request.
+    #[error("the host terminated the connection: {}, FEI {fei:#x}", Fes::describe(*.fes))]
+    Terminated {
+        /// Fatal Error Status.
+        fes: u16,
+        /// Fatal Error Information.
+        fei: u32,
+    },
+    /// The host was silent for longer than its Keep Alive Timeout.
+    #[error("the keep-alive timer expired")]
+    KeepAlive,
+    /// The controller's admin queue ended.
+    #[error("the controller ended")]
+    ControllerEnded,
+    /// The host reset or shut down the controller.
+    #[error("the host reset the controller")]
+    ControllerReset,
+    /// An I/O queue was lost and the host did not reset the controller.
+    #[error("an I/O queue of the controller was lost")]
+    QueueLost,
+    /// The daemon stops.
+    #[error("the daemon stops")]
+    Stopped,
+}
+
+/// What a connection may use while it has its turn.
+pub struct Turn<'a> {
+    /// The time.
+    pub now: Instant,
+    /// What all reactors share.
+    pub shared: &'a Shared,
+    /// The buffer that all connections of the reactor read into.
+    pub scratch: &'a mut [u8],
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
+    id: ConnectionId,
+    stream: TcpStream,
+    peer: SocketAddr,
+    local: SocketAddr,
+    portal: usize,
+    state: State,
+    /// Held until negotiation has succeeded.
+    place: Option<Place>,
+    readable: bool,
+    writable: bool,
+    /// Bytes that were read but must wait until there is room for what they ask.
+    unread: Vec<u8>,
+    /// When the reactor's next timer for this connection is due.
+    pub(super) armed: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum State {
+    Negotiating {
+        handshake: Handshake,
+        deadline: Instant,
+    },
+    Serving(Box<Session>),
+    Closing {
+        outbox: Outbox,
+        reason: CloseReason,
+        deadline: Instant,
+        told: bool,
+    },
+}
+
+impl Connection {
+    /// A connection of which nothing has been read.
+    ///
+    /// # Errors
+    /// The system's, when the peer is gone already.
+    pub(super) fn new(
+        id: ConnectionId,
+        stream: TcpStream,
+        peer: SocketAddr,
+        portal: usize,
+        place: Place,
+        deadline: Instant,
+        shared: &Arc<Shared>,
+    ) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let local = stream.local_addr()?;
+        let handshake = Handshake::new(shared.snapshot.offer);
+        Ok(Self {
+            id,
+            stream,
+            peer,
+            local,
+            portal,
+            state: State::Negotiating {
+                handshake,
+                deadline,
+            },
+            place: Some(place),
+            readable: true,
+            writable: true,
+            unread: Vec::new(),
+            armed: None,
+        })
+    }
+
+    pub(super) fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    pub(super) fn holds(&self, place: PlaceId) -> bool {
+        self.place.as_ref().is_some_and(|held| held.id() == place)
+    }
+
+    pub(super) fn event(&mut self, event: &Event) {
+        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+    }
+
+    /// Reads, serves and writes as far as it goes. Whether there is more to do without an event.
+    pub(super) fn run(&mut self, turn: &mut Turn<'_>) -> Result<bool, CloseReason> {
+        let mut taken = 0;
+        loop {
+            let progress = match &mut self.state {
+                State::Negotiating { .. } => self.negotiate(turn)?,
+                State::Serving(_) => self.serve(turn)?,
+                State::Closing { .. } => return self.closing(turn).map(|()| false),
+            };
+            self.flush()?;
+            taken += progress;
+            if progress == 0 {
+                return self.idle();
+            }
+            if taken >= READ_TURN {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Nothing more can be read or done now. A session that stops ends when it owes nothing.
+    fn idle(&mut self) -> Result<bool, CloseReason> {
+        match &mut self.state {
+            State::Serving(session) if session.is_finished() => Err(CloseReason::Stopped),
+            State::Serving(session) => {
+                // Sending may have made room for what was held back.
+                let waiting = self.readable || !self.unread.is_empty() || session.has_ready();
+                Ok(waiting && !session.is_paused())
+            }
+            State::Negotiating { .. } | State::Closing { .. } => Ok(false),
+        }
+    }
+
+    /// One step of the handshake. The bytes that were taken in.
+    fn negotiate(&mut self, turn: &mut Turn<'_>) -> Result<usize, CloseReason> {
+        let State::Negotiating { handshake, .. } = &mut self.state else {
+            return Ok(0);
+        };
+        // Never more than the handshake wants: what lies beyond may be another engine's.
+        let wanted = handshake.wants().min(turn.scratch.len());
+        let Some(buffer) = turn.scratch.get_mut(..wanted) else {
+            return Ok(0);
+        };
+        let count = receive(&mut self.stream, &mut self.readable, buffer)?;
+        let mut input = buffer.get(..count).unwrap_or_default();
+        while !input.is_empty() {
+            match handshake.next(&mut input) {
+                Ok(Progress::NeedMore) => {}
+                Ok(Progress::Connect(request)) => {
+                    self.connect(*request, turn);
+                    return Ok(count);
+                }
+                Ok(Progress::Refused(reject)) => {
+                    let outbox = std::mem::take(handshake.outbox());
+                    self.refuse(outbox, CloseReason::Refused(reject), turn.now);
+                    return Ok(count);
+                }
+                Ok(Progress::Terminated { fes, fei }) => {
+                    return Err(CloseReason::Terminated { fes, fei });
+                }
+                Err(error) => {
+                    let outbox = std::mem::take(handshake.outbox());
+                    self.refuse(outbox, CloseReason::Violation(error), turn.now);
+                    return Ok(count);
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    /// A legal Connect: the one place where it is judged is [`route`].
+    fn connect(&mut self, request: ConnectRequest, turn: &mut Turn<'_>) {
+        let snapshot = Arc::clone(&turn.shared.snapshot);
+        let registry = &turn.shared.registry;
+        let connect = request.connect();
+        let portal = &snapshot.portals[self.portal];
+        let joined = match route(&snapshot, portal, connect) {
+            Route::Reject(reject) => Err(reject),
+            Route::Discovery => registry.create(connect, None, self.id),
+            Route::Subsystem(subsystem) if connect.qid == 0 => {
+                registry.create(connect, Some(subsystem), self.id)
+            }
+            Route::Subsystem(subsystem) => registry.join(connect, &subsystem, self.id),
+        };
+        match joined {
+            Ok(association) => {
+                info!(
+                    peer = %self.peer,
+                    host = %association.hostnqn,
+                    subsystem = %connect.subnqn,
+                    cntlid = association.cntlid,
+                    qid = connect.qid,
+                    entries = connect.entries,
+                    "connected"
+                );
+                let session = Session::new(request, self.id, association, self.local, turn);
+                self.state = State::Serving(Box::new(session));
+                self.place = None;
+            }
+            Err(reject) => {
+                let reason = CloseReason::Refused(reject);
+                warn!(
+                    peer = %self.peer,
+                    host = %connect.hostnqn,
+                    subsystem = %connect.subnqn,
+                    qid = connect.qid,
+                    "{reason}"
+                );
+                self.refuse(request.reject(reject), reason, turn.now);
+            }
+        }
+    }
+
+    /// From now on the peer is only told why, and given the time to read it.
+    fn refuse(&mut self, outbox: Outbox, reason: CloseReason, now: Instant) {
+        let deadline = now + CLOSING_TIME;
+        self.unread = Vec::new();
+        self.state = State::Closing {
+            outbox,
+            reason,
+            deadline,
+            told: false,
+        };
+    }
+
+    /// Takes input in, what was held back first. The bytes that were taken in.
+    fn serve(&mut self, turn: &mut Turn<'_>) -> Result<usize, CloseReason> {
+        let State::Serving(session) = &mut self.state else {
+            return Ok(0);
+        };
+        if session.is_paused() {
+            return Ok(0);
+        }
+        let held = std::mem::take(&mut self.unread);
+        let scratch = std::mem::take(&mut turn.scratch);
+        let input = if held.is_empty() {
+            let count = receive(&mut self.stream, &mut self.readable, scratch)?;
+            scratch.get(..count).unwrap_or_default()
+        } else {
+            held.as_slice()
+        };
+        let count = input.len();
+        let mut rest = input;
+        let fed = session.feed(&mut rest, turn);
+        if fed.is_ok() && !rest.is_empty() {
+            self.unread = rest.to_vec();
+        }
+        turn.scratch = scratch;
+        if let Err(reason) = fed {
+            let outbox = session.end(turn);
+            self.refuse(outbox, reason, turn.now);
+        }
+        Ok(count)
+    }
+
+    /// Sends what waits, as much as the socket takes.
+    fn flush(&mut self) -> Result<(), CloseReason> {
+        let outbox = match &mut self.state {
+            State::Negotiating { handshake, .. } => handshake.outbox(),
+            State::Serving(session) => session.outbox(),
+            State::Closing { outbox, .. } => outbox,
+        };
+        while self.writable && !outbox.is_empty() {
+            let mut pieces = [IoSlice::new(&[]); PIECES];
+            let mut used = 0;
+            for (slot, piece) in pieces.iter_mut().zip(outbox.pieces()) {
+                *slot = IoSlice::new(piece);
+                used += 1;
+            }
+            match self
+                .stream
+                .write_vectored(pieces.get(..used).unwrap_or_default())
+            {
+                Ok(0) => return Err(CloseReason::PeerClosed),
+                Ok(count) => outbox.advance(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(CloseReason::Transport(error.kind())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the peer why, says that nothing more comes, and waits for it to close: closing at once
+    /// would let unread bytes of the peer destroy what it has not read yet.
+    fn closing(&mut self, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+        self.flush().map_err(|_| self.reason())?;
+        let State::Closing { outbox, told, .. } = &mut self.state else {
+            return Ok(());
+        };
+        if outbox.is_empty() && !*told {
+            *told = true;
+            // Fails only when the peer is gone already, which reading shows.
+            let _ = self.stream.shutdown(Shutdown::Write);
+        }
+        while self.readable {
+            if receive(&mut self.stream, &mut self.readable, turn.scratch).is_err() {
+                return Err(self.reason());
+            }
+        }
+        Ok(())
+    }
+
+    fn reason(&self) -> CloseReason {
+        match &self.state {
+            State::Closing { reason, .. } => reason.clone(),
+            State::Negotiating { .. } | State::Serving(_) => CloseReason::PeerClosed,
+        }
+    }
+
+    /// When to look at it again, whatever its peer does.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Negotiating { deadline, .. } | State::Closing { deadline, .. } => {
+                Some(*deadline)
+            }
+            State::Serving(session) => session.deadline(),
+        }
+    }
+
+    /// Looks at the clock.
+    pub(super) fn tick(&mut self, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+        match &mut self.state {
+            State::Negotiating { deadline, .. } if *deadline <= turn.now => {
+                Err(CloseReason::NegotiationTimeout)
+            }
+            State::Closing {
+                deadline, reason, ..
+            } if *deadline <= turn.now => Err(reason.clone()),
+            State::Negotiating { .. } | State::Closing { .. } => Ok(()),
+            State::Serving(session) => session.tick(turn),
+        }
+    }
+
+    pub(super) fn executed(&mut self, tag: Tag, executed: Executed) {
+        if let State::Serving(session) = &mut self.state {
+            session.executed(tag, executed);
+        }
+    }
+
+    pub(super) fn shutdown_flushed(&mut self) {
+        if let State::Serving(session) = &mut self.state {
+            session.shutdown_flushed();
+        }
+    }
+
+    pub(super) fn queue_lost(&mut self, turn: &mut Turn<'_>) {
+        if let State::Serving(session) = &mut self.state {
+            session.queue_lost(turn.now);
+        }
+    }
+
+    pub(super) fn abort(&mut self, cid: u16) -> bool {
+        match &mut self.state {
+            State::Serving(session) => session.abort(cid),
+            State::Negotiating { .. } | State::Closing { .. } => false,
+        }
+    }
+
+    pub(super) fn aborted(&mut self, tag: Tag, completion: Completion) {
+        if let State::Serving(session) = &mut self.state {
+            session.aborted(tag, completion);
+        }
+    }
+
+    /// Ends it by `deadline`: what has begun may end, nothing new begins.
+    pub(super) fn stop(&mut self, deadline: Instant) {
+        match &mut self.state {
+            State::Negotiating { deadline: by, .. } => *by = (*by).min(Instant::now()),
+            State::Closing { deadline: by, .. } => *by = (*by).min(deadline),
+            State::Serving(session) => session.stop(deadline),
+        }
+    }
+
+    /// The end: everything that it held is given back.
+    pub(super) fn close(
+        mut self: Box<Self>,
+        reason: CloseReason,
+        poller: &Poller,
+        turn: &mut Turn<'_>,
+    ) {
+        if let State::Serving(session) = &mut self.state {
+            info!(
+                peer = %self.peer,
+                host = %session.association().hostnqn,
+                cntlid = session.association().cntlid,
+                qid = session.qid(),
+                %reason,
+                "disconnected"
+            );
+            session.end(turn);
+        } else {
+            debug!(peer = %self.peer, %reason, "closed");
+        }
+        // The descriptor is about to be closed; nothing is left to say if this fails.
+        let _ = poller.deregister(&mut self.stream);
+    }
+}
+
+/// Reads once. 0 when nothing is there; the end of the stream is an error.
+fn receive(
+    stream: &mut TcpStream,
+    readable: &mut bool,
+    buffer: &mut [u8],
+) -> Result<usize, CloseReason> {
+    while *readable && !buffer.is_empty() {
+        match stream.read(buffer) {
+            Ok(0) => return Err(CloseReason::PeerClosed),
+            Ok(count) => return Ok(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => *readable = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(CloseReason::Transport(error.kind())),
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,196 @@
+//! How much of the daemon a peer can hold before it has said who it is.
+//!
+//! Connections in negotiation are bounded in all and per source. At a bound the one that negotiates
+//! longest makes room: a host that means it is done within milliseconds and never the oldest, so
+//! silent peers push out each other, even from behind the same address.
+
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// From accept to the end of negotiation, however slowly the bytes come.
+pub const NEGOTIATION_TIME: Duration = Duration::from_secs(10);
+
+/// What a peer that was refused or terminated has to read the reason and close.
+pub const CLOSING_TIME: Duration = Duration::from_secs(5);
+
+/// Connections in negotiation, in all. One costs a descriptor and a few hundred bytes.
+const PENDING_MAX: usize = 2048;
+
+/// Connections in negotiation from one IPv4 address or one IPv6 /64.
+const PENDING_PER_SOURCE_MAX: usize = 512;
+
+/// Counts connections whose negotiation has not succeeded.
+#[derive(Clone, Debug, Default)]
+pub struct Limits(Arc<Mutex<Pending>>);
+
+#[derive(Debug, Default)]
+struct Pending {
+    /// Those in negotiation, oldest first, with their source and the reactor that has them.
+    all: BTreeMap<PlaceId, (Source, usize)>,
+    by_source: HashMap<Source, BTreeSet<PlaceId>>,
+    last: u64,
+}
+
+/// Names one connection in negotiation; later ones compare greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PlaceId(u64);
+
+/// Whom a connection is counted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Source {
+    V4([u8; 4]),
+    V6([u8; 8]),
+}
+
+/// A connection's place among those in negotiation; given back when it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    limits: Limits,
+    id: PlaceId,
+}
+
+/// The connection that has to make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evicted {
+    /// Which one.
+    pub id: PlaceId,
+    /// The reactor that has it.
+    pub reactor: usize,
+}
+
+impl Limits {
+    /// Takes a place for a connection from `address` that `reactor` will have. At a limit somebody
+    /// else loses theirs.
+    pub fn enter(&self, address: IpAddr, reactor: usize) -> (Place, Option<Evicted>) {
+        let source = Source::from(address);
+        let mut pending = self.lock();
+        let oldest = match pending.by_source.get(&source) {
+            Some(here) if here.len() >= PENDING_PER_SOURCE_MAX => here.first().copied(),
+            _ if pending.all.len() >= PENDING_MAX => pending.all.keys().next().copied(),
+            _ => None,
+        };
+        let evicted = oldest.and_then(|id| pending.remove(id));
+        pending.last += 1;
+        let id = PlaceId(pending.last);
+        pending.all.insert(id, (source, reactor));
+        pending.by_source.entry(source).or_default().insert(id);
+        (
+            Place {
+                limits: self.clone(),
+                id,
+            },
+            evicted,
+        )
+    }
+
+    /// Connections in negotiation now.
+    pub fn pending(&self) -> usize {
+        self.lock().all.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pending {
+    fn remove(&mut self, id: PlaceId) -> Option<Evicted> {
+        let (source, reactor) = self.all.remove(&id)?;
+        if let Some(here) = self.by_source.get_mut(&source) {
+            here.remove(&id);
+            if here.is_empty() {
+                self.by_source.remove(&source);
+            }
+        }
+        Some(Evicted { id, reactor })
+    }
+}
+
+impl Place {
+    /// Its name.
+    pub fn id(&self) -> PlaceId {
+        self.id
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.limits.lock().remove(self.id);
+    }
+}
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self::V4(v4.octets()),
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, e, f, g, h, ..] = v6.octets();
+                Self::V6([a, b, c, d, e, f, g, h])
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_a_limit_the_oldest_of_the_same_source_makes_room() {
+        let limits = Limits::default();
+        let v4: IpAddr = "192.0.2.1".parse().unwrap();
+        let (other, _) = limits.enter("192.0.2.2".parse().unwrap(), 0);
+        let places: Vec<_> = (0..PENDING_PER_SOURCE_MAX)
+            .map(|_| limits.enter(v4, 7))
+            .collect();
+        assert!(places.iter().all(|(_, evicted)| evicted.is_none()));
+        let mapped = "::ffff:192.0.2.1".parse().unwrap();
+        let (_new, evicted) = limits.enter(mapped, 1);
+        assert_eq!(
+            evicted,
+            Some(Evicted {
+                id: places[0].0.id(),
+                reactor: 7
+            })
+        );
+        assert_eq!(limits.pending(), PENDING_PER_SOURCE_MAX + 1);
+        drop((places, other));
+        assert_eq!(
+            limits.pending(),
+            1,
+            "an evicted place is not given back twice"
+        );
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_count_together() {
+        let limits = Limits::default();
+        let address = |n: usize| format!("2001:db8::{n:x}").parse().unwrap();
+        let _places: Vec<_> = (0..PENDING_PER_SOURCE_MAX)
+            .map(|n| limits.enter(address(n), 0))
+            .collect();
+        assert!(limits.enter(address(9999), 0).1.is_some());
+        assert!(
+            limits
+                .enter("2001:db8:0:1::1".parse().unwrap(), 0)
+                .1
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn the_total_is_bounded_whatever_the_addresses() {
+        let limits = Limits::default();
+        let address = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
+        let places: Vec<_> = (0..)
+            .take(PENDING_MAX)
+            .map(|n| limits.enter(address(n), 0))
+            .collect();
+        let (_, evicted) = limits.enter(address(0xffff), 0);
+        assert_eq!(evicted.map(|evicted| evicted.id), Some(places[0].0.id()));
+    }
+}

@@ -1,0 +1,119 @@
+//! Everything that meets peers: accepting, negotiating, judging, serving.
+//!
+//! The worker takes descriptors and a [`Snapshot`], never paths or configuration: one day it is a
+//! process of its own that may do nothing else.
+
+#![forbid(unsafe_code)]
+
+mod accept;
+pub mod connection;
+pub mod discovery;
+pub mod limits;
+pub mod reactor;
+pub mod registry;
+pub mod route;
+pub mod snapshot;
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use accept::{Acceptor, StopAccepting};
+use limits::Limits;
+use reactor::{ConnectionId, Message, Reactor, ReactorHandle};
+use registry::Registry;
+use snapshot::Snapshot;
+
+use crate::engine::pool::Pool;
+
+/// What all reactors share.
+#[derive(Debug)]
+pub struct Shared {
+    /// What is served.
+    pub snapshot: Arc<Snapshot>,
+    /// Controllers that live.
+    pub registry: Registry,
+    /// Executes what may sleep.
+    pub pool: Pool,
+    reactors: Arc<[ReactorHandle]>,
+}
+
+impl Shared {
+    /// Sends a message to the reactor that has this connection.
+    pub fn send(&self, to: ConnectionId, message: Message) {
+        if let Some(reactor) = self.reactors.get(to.reactor) {
+            reactor.send(message);
+        }
+    }
+}
+
+/// The threads that serve.
+#[derive(Debug)]
+pub struct Worker {
+    shared: Arc<Shared>,
+    accepting: StopAccepting,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts serving `snapshot` on `listeners`, each of which is the portal of the same index, with
+    /// `reactors` threads.
+    ///
+    /// # Errors
+    /// The system's, when it has no descriptors or threads left; nothing is started then.
+    pub fn start(
+        snapshot: Snapshot,
+        listeners: Vec<TcpListener>,
+        reactors: usize,
+    ) -> io::Result<Self> {
+        let mut polls = Vec::new();
+        let mut handles = Vec::new();
+        for _ in 0..reactors.max(1) {
+            let (poll, receiver, handle) = Reactor::prepare()?;
+            polls.push((poll, receiver));
+            handles.push(handle);
+        }
+        let handles: Arc<[ReactorHandle]> = handles.into();
+        let limits = Limits::default();
+        let (acceptor, accepting) = Acceptor::new(listeners, Arc::clone(&handles), limits)?;
+        let shared = Arc::new(Shared {
+            snapshot: Arc::new(snapshot),
+            registry: Registry::default(),
+            pool: Pool::start(Arc::clone(&handles))?,
+            reactors: handles,
+        });
+        let mut threads = Vec::new();
+        for (index, (poll, receiver)) in polls.into_iter().enumerate() {
+            let reactor = Reactor::new(index, poll, receiver, Arc::clone(&shared));
+            threads.push(spawn(format!("reactor {index}"), move || reactor.run())?);
+        }
+        threads.push(spawn("accept".into(), move || acceptor.run())?);
+        Ok(Self {
+            shared,
+            accepting,
+            threads,
+        })
+    }
+
+    /// Ends in order: nothing new is accepted, I/O that has begun ends or is given up after a few
+    /// seconds, connections are closed, volatile caches flushed.
+    pub fn stop(self) {
+        self.accepting.stop();
+        for reactor in self.shared.reactors.iter() {
+            reactor.send(Message::Stop);
+        }
+        for thread in self.threads {
+            // A thread that panicked has said so itself.
+            let _ = thread.join();
+        }
+        self.shared.pool.stop();
+        for subsystem in &self.shared.snapshot.subsystems {
+            subsystem.namespaces.flush_all();
+        }
+    }
+}
+
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name).spawn(run)
+}

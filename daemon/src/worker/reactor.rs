@@ -1,0 +1,421 @@
+//! One thread, many connections: the loop that everything else is called from.
+//!
+//! A reactor owns its connections whole. Nothing here waits but [`Poll`], and nothing is shared with
+//! other reactors but what `Shared` names. Whoever needs something done to a connection of another
+//! thread sends it a [`Message`].
+
+#![forbid(unsafe_code)]
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+use nvmf_proto::cqe::Completion;
+use nvmf_proto::queue::Tag;
+use tracing::error;
+
+use super::connection::{CloseReason, Connection, Turn};
+use super::limits::{Place, PlaceId};
+use super::{Shared, limits};
+use crate::engine::Executed;
+
+/// Bytes read from one connection at a time, into a buffer that all share.
+const SCRATCH: usize = 256 * 1024;
+
+/// What connections have to end their I/O when the daemon stops.
+const STOP_TIME: Duration = Duration::from_secs(5);
+
+const WAKER: Token = Token(usize::MAX);
+
+/// Names a connection for good: a place in a reactor, and which of its tenants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId {
+    /// Reactor.
+    pub reactor: usize,
+    /// Place.
+    pub token: usize,
+    /// Tenant.
+    pub generation: u64,
+}
+
+/// What others ask of a reactor.
+#[derive(Debug)]
+pub enum Message {
+    /// A new connection.
+    Accepted(Box<Accepted>),
+    /// This connection in negotiation makes room for another.
+    Evict(PlaceId),
+    /// A command that was given to the I/O pool has been executed.
+    Executed(ConnectionId, Tag, Executed),
+    /// The controller's volatile caches are flushed: its shutdown is complete.
+    ShutdownFlushed(ConnectionId),
+    /// The controller that this connection's queue belongs to has ended, or dropped its queues.
+    Close(ConnectionId, CloseReason),
+    /// An I/O queue of this admin queue's controller is gone.
+    QueueLost(ConnectionId),
+    /// Abort a command of this I/O queue, and tell the admin queue whether that was possible.
+    Abort {
+        /// The I/O queue.
+        queue: ConnectionId,
+        /// The command.
+        cid: u16,
+        /// Who asks, and its Abort command.
+        answer: (ConnectionId, Tag),
+    },
+    /// The answer to an Abort.
+    Aborted((ConnectionId, Tag), Completion),
+    /// End every connection, then the reactor.
+    Stop,
+}
+
+/// A connection as it comes from its listener.
+#[derive(Debug)]
+pub struct Accepted {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) portal: usize,
+    pub(super) place: Place,
+}
+
+/// Reaches a reactor from other threads.
+#[derive(Debug)]
+pub struct ReactorHandle {
+    sender: Sender<Message>,
+    waker: Waker,
+    /// Set from the first message until the reactor looks: one wake-up serves many messages.
+    awake: AtomicBool,
+    connections: AtomicUsize,
+}
+
+impl ReactorHandle {
+    /// Gives the reactor something to do.
+    pub fn send(&self, message: Message) {
+        // Fails only when the reactor is gone, and with it whatever the message is about.
+        let _ = self.sender.send(message);
+        if !self.awake.swap(true, Ordering::AcqRel) {
+            let _ = self.waker.wake();
+        }
+    }
+
+    pub(super) fn load(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add_load(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The loop and what it owns.
+pub(super) struct Reactor {
+    index: usize,
+    poll: Poll,
+    receiver: Receiver<Message>,
+    shared: Arc<Shared>,
+    places: Vec<Option<Box<Connection>>>,
+    free: Vec<usize>,
+    generation: u64,
+    /// Connections that have something to do without a further event.
+    runnable: VecDeque<usize>,
+    /// When to look at which connection; entries may be stale.
+    timers: BinaryHeap<Reverse<(Instant, usize, u64)>>,
+    scratch: Vec<u8>,
+    stopping: Option<Instant>,
+}
+
+impl Reactor {
+    /// A reactor's poll, and the handle by which others reach it.
+    pub(super) fn prepare() -> io::Result<(Poll, Receiver<Message>, ReactorHandle)> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let handle = ReactorHandle {
+            sender,
+            waker,
+            awake: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
+        };
+        Ok((poll, receiver, handle))
+    }
+
+    pub(super) fn new(
+        index: usize,
+        poll: Poll,
+        receiver: Receiver<Message>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            index,
+            poll,
+            receiver,
+            shared,
+            places: Vec::new(),
+            free: Vec::new(),
+            generation: 0,
+            runnable: VecDeque::new(),
+            timers: BinaryHeap::new(),
+            scratch: vec![0; SCRATCH],
+            stopping: None,
+        }
+    }
+
+    /// Runs until it was told to stop and its last connection is gone.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        loop {
+            if let Err(error) = self.poll.poll(&mut events, self.timeout()) {
+                if error.kind() != io::ErrorKind::Interrupted {
+                    error!(%error, "waiting for peers failed");
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            }
+            let now = Instant::now();
+            for event in &events {
+                let Token(token) = event.token();
+                if let Some(connection) = self.places.get_mut(token).and_then(Option::as_mut) {
+                    connection.event(event);
+                    self.runnable.push_back(token);
+                }
+            }
+            self.messages(now);
+            self.expire(now);
+            self.run_connections(now);
+            if self.stopping.is_some() && self.places.iter().all(Option::is_none) {
+                return;
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.runnable.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let Reverse((next, ..)) = self.timers.peek()?;
+        // Rounded up: a poll that wakes a moment early would spin until the deadline.
+        Some(next.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
+    }
+
+    fn messages(&mut self, now: Instant) {
+        self.shared.reactors[self.index]
+            .awake
+            .store(false, Ordering::Release);
+        while let Ok(message) = self.receiver.try_recv() {
+            self.message(message, now);
+        }
+    }
+
+    fn message(&mut self, message: Message, now: Instant) {
+        match message {
+            Message::Accepted(accepted) => self.accepted(*accepted, now),
+            Message::Evict(place) => {
+                let evicted = |it: &Option<Box<Connection>>| {
+                    it.as_ref()
+                        .is_some_and(|connection| connection.holds(place))
+                };
+                if let Some(token) = self.places.iter().position(evicted) {
+                    self.close(token, CloseReason::Evicted, now);
+                }
+            }
+            Message::Executed(id, tag, executed) => {
+                self.with(id, |connection, _| connection.executed(tag, executed), now);
+            }
+            Message::ShutdownFlushed(id) => {
+                self.with(id, |connection, _| connection.shutdown_flushed(), now);
+            }
+            Message::Close(id, reason) => {
+                if self.find(id).is_some() {
+                    self.close(id.token, reason, now);
+                }
+            }
+            Message::QueueLost(id) => {
+                self.with(id, |connection, turn| connection.queue_lost(turn), now)
+            }
+            Message::Abort { queue, cid, answer } => {
+                let mut done = false;
+                self.with(queue, |connection, _| done = connection.abort(cid), now);
+                // Bit 0 set: the command was not aborted.
+                let completion = Completion::success(u64::from(!done));
+                self.shared
+                    .send(answer.0, Message::Aborted(answer, completion));
+            }
+            Message::Aborted((id, tag), completion) => {
+                self.with(id, |connection, _| connection.aborted(tag, completion), now);
+            }
+            Message::Stop => self.stop(now),
+        }
+    }
+
+    fn accepted(&mut self, accepted: Accepted, now: Instant) {
+        let Accepted {
+            mut stream,
+            peer,
+            portal,
+            place,
+        } = accepted;
+        let token = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        });
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registered = self
+            .poll
+            .registry()
+            .register(&mut stream, Token(token), interest);
+        let connection = registered.and_then(|()| {
+            self.generation += 1;
+            let id = ConnectionId {
+                reactor: self.index,
+                token,
+                generation: self.generation,
+            };
+            let deadline = now + limits::NEGOTIATION_TIME;
+            Connection::new(id, stream, peer, portal, place, deadline, &self.shared)
+        });
+        match connection {
+            Ok(connection) if self.stopping.is_none() => {
+                self.places[token] = Some(Box::new(connection));
+                self.arm(token);
+                self.runnable.push_back(token);
+            }
+            // The peer is gone already (CVE-2026-74385): nothing was made yet, so nothing is left.
+            Ok(_) | Err(_) => {
+                self.free.push(token);
+                self.shared.reactors[self.index]
+                    .connections
+                    .fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn find(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        let connection = self.places.get_mut(id.token)?.as_deref_mut()?;
+        (connection.id() == id).then_some(connection)
+    }
+
+    /// Does something to a connection if it is still there, and lets it run.
+    fn with(
+        &mut self,
+        id: ConnectionId,
+        act: impl FnOnce(&mut Connection, &mut Turn<'_>),
+        now: Instant,
+    ) {
+        let shared = Arc::clone(&self.shared);
+        if let Some(connection) = self.find(id) {
+            act(
+                connection,
+                &mut Turn {
+                    now,
+                    shared: &shared,
+                    scratch: &mut [],
+                },
+            );
+            self.runnable.push_back(id.token);
+        }
+    }
+
+    fn run_connections(&mut self, now: Instant) {
+        for _ in 0..self.runnable.len() {
+            let Some(token) = self.runnable.pop_front() else {
+                return;
+            };
+            let Some(connection) = self.places.get_mut(token).and_then(Option::as_deref_mut) else {
+                continue;
+            };
+            let mut turn = Turn {
+                now,
+                shared: &self.shared,
+                scratch: &mut self.scratch,
+            };
+            match connection.run(&mut turn) {
+                Ok(more) => {
+                    if more {
+                        self.runnable.push_back(token);
+                    }
+                    self.arm(token);
+                }
+                Err(reason) => self.close(token, reason, now),
+            }
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some(&Reverse((when, token, generation))) = self.timers.peek() {
+            if when > now {
+                return;
+            }
+            self.timers.pop();
+            let Some(connection) = self.places.get_mut(token).and_then(Option::as_deref_mut) else {
+                continue;
+            };
+            if connection.id().generation != generation {
+                continue;
+            }
+            connection.armed = None;
+            let mut turn = Turn {
+                now,
+                shared: &self.shared,
+                scratch: &mut self.scratch,
+            };
+            match connection.tick(&mut turn) {
+                Ok(()) => {
+                    self.runnable.push_back(token);
+                    self.arm(token);
+                }
+                Err(reason) => self.close(token, reason, now),
+            }
+        }
+    }
+
+    /// Sees to it that the connection is looked at when it wants. An earlier entry serves too: it
+    /// finds nothing to do and comes back here.
+    fn arm(&mut self, token: usize) {
+        let Some(connection) = self.places.get_mut(token).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        let Some(deadline) = connection.deadline() else {
+            return;
+        };
+        if connection.armed.is_none_or(|armed| deadline < armed) {
+            connection.armed = Some(deadline);
+            self.timers
+                .push(Reverse((deadline, token, connection.id().generation)));
+        }
+    }
+
+    fn close(&mut self, token: usize, reason: CloseReason, now: Instant) {
+        let Some(place) = self.places.get_mut(token) else {
+            return;
+        };
+        let Some(mut connection) = place.take() else {
+            return;
+        };
+        let mut turn = Turn {
+            now,
+            shared: &self.shared,
+            scratch: &mut [],
+        };
+        connection.close(reason, self.poll.registry(), &mut turn);
+        self.free.push(token);
+        self.shared.reactors[self.index]
+            .connections
+            .fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn stop(&mut self, now: Instant) {
+        let deadline = now + STOP_TIME;
+        self.stopping = Some(deadline);
+        for (token, connection) in self.places.iter_mut().enumerate() {
+            if let Some(connection) = connection {
+                connection.stop(deadline);
+                self.runnable.push_back(token);
+            }
+        }
+    }
+}

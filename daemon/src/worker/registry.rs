@@ -1,0 +1,230 @@
+//! The controllers there are, and which connections belong to each.
+//!
+//! Whatever joins a queue to a controller — finding it, seeing that it lives, taking the queue's
+//! place — is one step under one lock, so that an I/O Connect cannot race the end of its
+//! controller. Locks are held for a few instructions and never while another is awaited, except
+//! registry before association.
+
+#![forbid(unsafe_code)]
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nvmf_proto::connect::{CNTLID_MAX, Connect, ConnectReject};
+use nvmf_proto::nqn::Nqn;
+use nvmf_proto::status::Status;
+
+use super::reactor::ConnectionId;
+use super::snapshot::Subsystem;
+use crate::engine::record::Record;
+
+/// All controllers of all subsystems, and discovery controllers.
+#[derive(Clone, Debug, Default)]
+pub struct Registry(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    controllers: HashMap<u16, Arc<Association>>,
+    /// Controllers of which a queue is left, so that no stale Connect can meet a new one.
+    taken: HashSet<u16>,
+    /// Last CNTLID that was given; the next one is searched from here, so that none is reused soon.
+    last: u16,
+}
+
+/// What the queues of one controller share.
+#[derive(Debug)]
+pub struct Association {
+    /// Controller identifier.
+    pub cntlid: u16,
+    /// Host that made the association.
+    pub hostnqn: Nqn,
+    /// Its host identifier.
+    pub hostid: [u8; 16],
+    /// What it is connected to; `None` of discovery controllers.
+    pub subsystem: Option<Arc<Subsystem>>,
+    /// The admin queue's connection.
+    pub admin: ConnectionId,
+    /// Whether any queue saw a command since the keep-alive timer last asked (TBKAS).
+    pub traffic: AtomicBool,
+    /// Whether writes may stay in a volatile cache (feature 06h).
+    pub write_cache: AtomicBool,
+    /// Errors and counters that log pages report.
+    pub record: Record,
+    queues: Mutex<Queues>,
+}
+
+#[derive(Debug, Default)]
+struct Queues {
+    /// Cleared for good when the admin queue ends.
+    dead: bool,
+    /// CC.EN and CSTS.RDY.
+    enabled: bool,
+    /// Highest QID, once Number of Queues was set.
+    granted: Option<u16>,
+    io: HashMap<u16, ConnectionId>,
+}
+
+impl Registry {
+    /// Makes a controller for an admin queue's Connect.
+    ///
+    /// # Errors
+    /// Controller Busy while every CNTLID is taken.
+    pub fn create(
+        &self,
+        connect: &Connect,
+        subsystem: Option<Arc<Subsystem>>,
+        admin: ConnectionId,
+    ) -> Result<Arc<Association>, ConnectReject> {
+        let mut state = self.lock();
+        let cntlid = state.next_cntlid().ok_or(ConnectReject::BUSY)?;
+        let association = Arc::new(Association {
+            cntlid,
+            hostnqn: connect.hostnqn.clone(),
+            hostid: connect.hostid,
+            subsystem,
+            admin,
+            traffic: AtomicBool::new(false),
+            write_cache: AtomicBool::new(true),
+            record: Record::default(),
+            queues: Mutex::default(),
+        });
+        state.controllers.insert(cntlid, Arc::clone(&association));
+        Ok(association)
+    }
+
+    /// Joins an I/O queue to the controller that its Connect names.
+    ///
+    /// # Errors
+    /// What FreeBSD's kernel answers in the same case. A CNTLID that does not exist, is stale or
+    /// belongs to another subsystem is Invalid Parameters (CVE-2026-4652 was a panic here).
+    pub fn join(
+        &self,
+        connect: &Connect,
+        subsystem: &Arc<Subsystem>,
+        connection: ConnectionId,
+    ) -> Result<Arc<Association>, ConnectReject> {
+        let state = self.lock();
+        let association = state
+            .controllers
+            .get(&connect.cntlid)
+            .filter(|it| {
+                it.subsystem
+                    .as_ref()
+                    .is_some_and(|its| Arc::ptr_eq(its, subsystem))
+            })
+            .ok_or(ConnectReject::CNTLID)?;
+        if association.hostid != connect.hostid {
+            return Err(ConnectReject::HOSTID);
+        }
+        if association.hostnqn != connect.hostnqn {
+            return Err(ConnectReject::HOSTNQN);
+        }
+        let mut queues = association.lock();
+        if queues.dead {
+            return Err(ConnectReject::CNTLID);
+        }
+        let early = ConnectReject::status(Status::COMMAND_SEQUENCE_ERROR.dnr());
+        let granted = queues.granted.filter(|_| queues.enabled).ok_or(early)?;
+        if connect.qid > granted {
+            return Err(ConnectReject::QID);
+        }
+        if queues.io.contains_key(&connect.qid) {
+            return Err(ConnectReject::status(Status::COMMAND_SEQUENCE_ERROR.dnr()));
+        }
+        queues.io.insert(connect.qid, connection);
+        Ok(Arc::clone(association))
+    }
+
+    /// Ends a controller: nothing joins it from now on. Its I/O queues' connections are the
+    /// caller's to close.
+    pub fn end(&self, association: &Association) -> Vec<ConnectionId> {
+        let mut state = self.lock();
+        state.controllers.remove(&association.cntlid);
+        let mut queues = association.lock();
+        queues.dead = true;
+        if queues.io.is_empty() {
+            state.taken.remove(&association.cntlid);
+        }
+        queues.io.values().copied().collect()
+    }
+
+    /// An I/O queue's connection is gone. Whether its controller still lives.
+    pub fn leave(&self, association: &Association, qid: u16, connection: ConnectionId) -> bool {
+        let mut state = self.lock();
+        let mut queues = association.lock();
+        if queues.io.get(&qid) == Some(&connection) {
+            queues.io.remove(&qid);
+        }
+        if queues.dead && queues.io.is_empty() {
+            state.taken.remove(&association.cntlid);
+        }
+        !queues.dead && queues.enabled
+    }
+
+    /// Controllers that live.
+    pub fn controllers(&self) -> usize {
+        self.lock().controllers.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn next_cntlid(&mut self) -> Option<u16> {
+        let after = (self.last % CNTLID_MAX) + 1;
+        let found = (after..=CNTLID_MAX)
+            .chain(1..after)
+            .find(|id| !self.taken.contains(id))?;
+        self.taken.insert(found);
+        self.last = found;
+        Some(found)
+    }
+}
+
+impl Association {
+    /// The controller became ready (or ceased to be). Returns the I/O queues to close when it did
+    /// not stay ready.
+    pub fn set_enabled(&self, enabled: bool) -> Vec<ConnectionId> {
+        let mut queues = self.lock();
+        queues.enabled = enabled;
+        if enabled {
+            return Vec::new();
+        }
+        queues.granted = None;
+        queues
+            .io
+            .drain()
+            .map(|(_, connection)| connection)
+            .collect()
+    }
+
+    /// I/O queues with a QID up to `granted` may join from now on.
+    pub fn grant(&self, granted: u16) {
+        self.lock().granted = Some(granted);
+    }
+
+    /// Whether any I/O queue is connected.
+    pub fn has_io_queues(&self) -> bool {
+        !self.lock().io.is_empty()
+    }
+
+    /// The connection of an I/O queue.
+    pub fn io_queue(&self, qid: u16) -> Option<ConnectionId> {
+        self.lock().io.get(&qid).copied()
+    }
+
+    /// A queue saw a command: its host lives.
+    pub fn saw_traffic(&self) {
+        // Written only when it changes, so that queues on several cores do not share a dirty line.
+        if !self.traffic.load(Ordering::Relaxed) {
+            self.traffic.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
