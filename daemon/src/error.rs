@@ -35,7 +35,7 @@ pub enum StartupError {
         what: &'static str,
     },
     /// The system says no. FreeBSD says this of mounted disks, too.
-    #[error("{path}: no permission to read and write it; run nvmfd as root, or unmount it")]
+    #[error("{path}: no permission to write it; run nvmfd as root, and unmount it if mounted")]
     DevicePermission {
         /// As given.
         path: PathText,

@@ -21,10 +21,10 @@ fn banner(listen: &[&str], discovery_listen: &[&str], own: &[&str]) -> Banner {
 
 fn commands(banner: &Banner) -> Vec<String> {
     let text = banner.to_string();
-    let lines = text.lines().map(str::trim);
-    lines
-        .filter(|line| line.starts_with("nvme"))
-        .skip(1)
+    let pasted = |line: &&str| line.starts_with("nvme ") || line.starts_with("nvmecontrol ");
+    text.lines()
+        .map(str::trim)
+        .filter(pasted)
         .map(str::to_owned)
         .collect()
 }
