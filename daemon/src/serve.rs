@@ -57,10 +57,8 @@ pub fn serve(options: &Options, host: &HostIdentity) -> Result<(), StartupError>
     announce(&snapshot, options)?;
     let pidfile = leave_terminal(options, pidfile)?;
     run(snapshot, listeners, options.threads.get())?;
-    if let Some(pidfile) = pidfile {
-        if let Err(error) = pidfile.remove() {
-            warn!(%error, "cannot remove the pid file");
-        }
+    if let Some(Err(error)) = pidfile.map(PidFile::remove) {
+        warn!(%error, "cannot remove the pid file");
     }
     Ok(())
 }

@@ -235,14 +235,14 @@ impl Session {
                 .subsystem
                 .as_ref()
                 .map_or(&none, |subsystem| &*subsystem.namespaces);
-            let log = match command {
-                AdminCommand::GetLogPage(_) if admin.is_discovery() => {
-                    discovery::log(&turn.shared.snapshot, admin.local)
-                }
-                _ => DiscoveryLog {
+            let is_log = matches!(command, AdminCommand::GetLogPage(_));
+            let log = if is_log && admin.is_discovery() {
+                discovery::log(&turn.shared.snapshot, admin.local)
+            } else {
+                DiscoveryLog {
                     generation: 0,
                     entries: Vec::new(),
-                },
+                }
             };
             let environment = Environment {
                 namespaces,

@@ -192,6 +192,7 @@ fn read_failed(namespace: &Namespace, error: &io::Error) -> Status {
 
 fn write_failed(namespace: &Namespace, error: &io::Error) -> Status {
     warn!(device = %namespace.device, %error, "write failed");
+    #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum")]
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => {
             Status::CAPACITY_EXCEEDED

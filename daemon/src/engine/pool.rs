@@ -73,11 +73,11 @@ impl Pool {
     ///
     /// # Errors
     /// The system's, when it has no threads left.
-    pub fn start(reactors: Arc<[ReactorHandle]>) -> io::Result<Self> {
+    pub fn start(reactors: &Arc<[ReactorHandle]>) -> io::Result<Self> {
         let (sender, receiver) = crossbeam_channel::unbounded();
         let mut threads = Vec::new();
         for index in 0..THREADS {
-            let (receiver, reactors) = (receiver.clone(), Arc::clone(&reactors));
+            let (receiver, reactors) = (receiver.clone(), Arc::clone(reactors));
             let thread = std::thread::Builder::new()
                 .name(format!("io {index}"))
                 .spawn(move || serve(&receiver, &reactors))?;

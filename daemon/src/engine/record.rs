@@ -65,7 +65,6 @@ impl Record {
             writes: self.writes.load(Relaxed),
             media_errors: self.media_errors.load(Relaxed),
             uptime: self.since.elapsed(),
-            ..IoStatistics::default()
         }
     }
 

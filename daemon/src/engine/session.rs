@@ -295,10 +295,10 @@ impl Session {
 
     /// Answers a command and takes note of an error.
     pub(super) fn complete(&mut self, tag: Tag, completion: Completion) {
-        if !completion.status.is_success() {
-            if let Some(&sqe) = self.queue.sqe(tag) {
-                self.note_error(sqe.cid.get(), completion.status, Some(&sqe));
-            }
+        if !completion.status.is_success()
+            && let Some(&sqe) = self.queue.sqe(tag)
+        {
+            self.note_error(sqe.cid.get(), completion.status, Some(&sqe));
         }
         self.queue.complete(tag, completion);
     }

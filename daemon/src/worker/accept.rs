@@ -136,10 +136,10 @@ impl Acceptor {
             return;
         };
         let (place, evicted) = self.limits.enter(peer.ip(), index);
-        if let Some(evicted) = evicted {
-            if let Some(owner) = self.reactors.get(evicted.reactor) {
-                owner.send(Message::Evict(evicted.id));
-            }
+        if let Some(evicted) = evicted
+            && let Some(owner) = self.reactors.get(evicted.reactor)
+        {
+            owner.send(Message::Evict(evicted.id));
         }
         reactor.add_load();
         reactor.send(Message::Accepted(Box::new(Accepted {
@@ -153,6 +153,7 @@ impl Acceptor {
 
 /// Whether to go on at once after accept failed.
 fn survive(error: &io::Error) -> bool {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum")]
     match error.kind() {
         io::ErrorKind::WouldBlock => false,
         // The peer was gone before we came.

@@ -5,7 +5,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Registry as Poller, event::Event};
@@ -22,6 +22,7 @@ use super::limits::{CLOSING_TIME, Place, PlaceId};
 use super::reactor::ConnectionId;
 use super::route::{Route, route};
 use crate::engine::{Executed, session::Session};
+use crate::log::Quota;
 
 /// Pieces in one vectored write; systems take up to 1024.
 const PIECES: usize = 64;
@@ -29,8 +30,14 @@ const PIECES: usize = 64;
 /// Bytes read from one connection before the others have their turn.
 const READ_TURN: usize = 1 << 20;
 
+/// Lines of hosts that come and go. Peers cause them at will.
+static LIFE_CYCLE: Quota = Quota::new(200, Duration::from_secs(10));
+
+/// Lines of refusals and violations. Peers cause them at will.
+static REFUSALS: Quota = Quota::new(50, Duration::from_secs(10));
+
 /// Why a connection ended. Each ends for exactly one reason, which its log line tells.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
 pub enum CloseReason {
     /// The host closed it.
     #[error("the host closed the connection")]
@@ -253,28 +260,25 @@ impl Connection {
         };
         match joined {
             Ok(association) => {
-                info!(
-                    peer = %self.peer,
-                    host = %association.hostnqn,
-                    subsystem = %connect.subnqn,
-                    cntlid = association.cntlid,
-                    qid = connect.qid,
-                    entries = connect.entries,
-                    "connected"
-                );
+                if let Some(suppressed) = LIFE_CYCLE.admit(turn.now) {
+                    info!(
+                        suppressed = told(suppressed),
+                        peer = %self.peer,
+                        host = %association.hostnqn,
+                        subsystem = %connect.subnqn,
+                        cntlid = association.cntlid,
+                        qid = connect.qid,
+                        entries = connect.entries,
+                        "connected"
+                    );
+                }
                 let session = Session::new(request, self.id, association, self.local, turn);
                 self.state = State::Serving(Box::new(session));
                 self.place = None;
             }
             Err(reject) => {
                 let reason = CloseReason::Refused(reject);
-                warn!(
-                    peer = %self.peer,
-                    host = %connect.hostnqn,
-                    subsystem = %connect.subnqn,
-                    qid = connect.qid,
-                    "{reason}"
-                );
+                debug!(host = %connect.hostnqn, subsystem = %connect.subnqn, qid = connect.qid, "refused");
                 self.refuse(request.reject(reject), reason, turn.now);
             }
         }
@@ -282,6 +286,9 @@ impl Connection {
 
     /// From now on the peer is only told why, and given the time to read it.
     fn refuse(&mut self, outbox: Outbox, reason: CloseReason, now: Instant) {
+        if let Some(suppressed) = REFUSALS.admit(now) {
+            warn!(suppressed = told(suppressed), peer = %self.peer, "{reason}");
+        }
         let deadline = now + CLOSING_TIME;
         self.unread = Vec::new();
         self.state = State::Closing {
@@ -372,7 +379,7 @@ impl Connection {
 
     fn reason(&self) -> CloseReason {
         match &self.state {
-            State::Closing { reason, .. } => reason.clone(),
+            State::Closing { reason, .. } => *reason,
             State::Negotiating { .. } | State::Serving(_) => CloseReason::PeerClosed,
         }
     }
@@ -395,7 +402,7 @@ impl Connection {
             }
             State::Closing {
                 deadline, reason, ..
-            } if *deadline <= turn.now => Err(reason.clone()),
+            } if *deadline <= turn.now => Err(*reason),
             State::Negotiating { .. } | State::Closing { .. } => Ok(()),
             State::Serving(session) => session.tick(turn),
         }
@@ -449,14 +456,17 @@ impl Connection {
         turn: &mut Turn<'_>,
     ) {
         if let State::Serving(session) = &mut self.state {
-            info!(
-                peer = %self.peer,
-                host = %session.association().hostnqn,
-                cntlid = session.association().cntlid,
-                qid = session.qid(),
-                %reason,
-                "disconnected"
-            );
+            if let Some(suppressed) = LIFE_CYCLE.admit(turn.now) {
+                info!(
+                    suppressed = told(suppressed),
+                    peer = %self.peer,
+                    host = %session.association().hostnqn,
+                    cntlid = session.association().cntlid,
+                    qid = session.qid(),
+                    %reason,
+                    "disconnected"
+                );
+            }
             session.end(turn);
         } else {
             debug!(peer = %self.peer, %reason, "closed");
@@ -464,6 +474,11 @@ impl Connection {
         // The descriptor is about to be closed; nothing is left to say if this fails.
         let _ = poller.deregister(&mut self.stream);
     }
+}
+
+/// How many lines were left out before this one, where any were.
+fn told(suppressed: u64) -> Option<u64> {
+    (suppressed != 0).then_some(suppressed)
 }
 
 /// Reads once. 0 when nothing is there; the end of the stream is an error.

@@ -80,7 +80,7 @@ impl Worker {
         let shared = Arc::new(Shared {
             snapshot: Arc::new(snapshot),
             registry: Registry::default(),
-            pool: Pool::start(Arc::clone(&handles))?,
+            pool: Pool::start(&handles)?,
             reactors: handles,
         });
         let mut threads = Vec::new();

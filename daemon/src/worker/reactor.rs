@@ -170,11 +170,12 @@ impl Reactor {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         loop {
-            if let Err(error) = self.poll.poll(&mut events, self.timeout()) {
-                if error.kind() != io::ErrorKind::Interrupted {
+            match self.poll.poll(&mut events, self.timeout()) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     error!(%error, "waiting for peers failed");
                     std::thread::sleep(Duration::from_millis(10));
                 }
+                _ => {}
             }
             let now = Instant::now();
             for event in &events {
@@ -393,7 +394,7 @@ impl Reactor {
         let Some(place) = self.places.get_mut(token) else {
             return;
         };
-        let Some(mut connection) = place.take() else {
+        let Some(connection) = place.take() else {
             return;
         };
         let mut turn = Turn {
