@@ -1,8 +1,8 @@
 //! The NVM command set: what an I/O command asks for, parsed and bounded before any data moves.
 //!
-//! [`Command::parse`] refuses whatever the namespace or the controller cannot do, so that what comes
-//! out needs no further check: extents lie within the namespace, transfers within the limit. Ranges
-//! that travel as data (Dataset Management, Copy) are read by [`deallocate_ranges`] and
+//! [`Command::parse`] refuses whatever the namespace or the controller cannot do, so that what
+//! comes out needs no further check: extents lie within the namespace, transfers within the limit.
+//! Ranges that travel as data (Dataset Management, Copy) are read by [`deallocate_ranges`] and
 //! [`copy_ranges`]. Which namespace a command means is the caller's business
 //! ([`crate::controller::Namespaces::find`]); executing it is a backend's.
 //!
@@ -12,8 +12,10 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::opcode;
-use crate::sqe::{Data, Sqe};
+use crate::sqe::Sqe;
 use crate::status::Status;
+
+pub use crate::sqe::Data;
 
 #[cfg(test)]
 mod tests;
@@ -69,7 +71,7 @@ impl Extent {
 /// An NVM command that can be executed as it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
-    /// Make what was written durable (NVM 1.0 §3.2.3; Base 2.0 §7.1).
+    /// Make what was written durable (Base 2.0 §7.1).
     Flush,
     /// Read.
     Read {
@@ -207,7 +209,7 @@ impl Command {
 }
 
 /// Checks that two fused commands on one namespace are Compare and Write of the same blocks, the
-/// only fused operation there is (NVM 1.0 §2.2).
+/// only fused operation there is (Base 2.0 §3.4.2).
 ///
 /// # Errors
 /// Invalid Field, for both commands.
@@ -223,7 +225,7 @@ pub fn fused_pair(first: &Command, second: &Command) -> Result<(), Status> {
     }
 }
 
-/// A Dataset Management range (NVM 1.0 §3.2.3, figure 44).
+/// A Dataset Management range (NVM 1.0 §3.2.3).
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct DsmRange {
@@ -254,7 +256,7 @@ pub fn deallocate_ranges(
         .collect()
 }
 
-/// A source range of Copy, descriptor format 0 (NVM 1.0 §3.2.2, figure 39).
+/// A source range of Copy, descriptor format 0 (NVM 1.0 §3.2.2).
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct CopyRange {

@@ -123,7 +123,7 @@ statuses! {
 
 impl Status {
     /// Command Size Limit Exceeded: what the code of Connect's Restart Discovery means on an I/O
-    /// queue (NVM 1.0 §3.1.2).
+    /// queue (NVM 1.0 §3.1).
     pub const COMMAND_SIZE_LIMIT_EXCEEDED: Self = Self::new(1, 0x83);
 }
 

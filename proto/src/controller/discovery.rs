@@ -1,8 +1,8 @@
 //! The discovery log page (Base 2.0 §5.16.1.23): which subsystems a host can reach, and where.
 //!
-//! The caller decides which entries a host sees; this module knows their bytes and reads any part of
-//! the log without building the whole. One [`DiscoveryLog`] is what one host sees at one portal: its
-//! generation must change with its content and with nothing else.
+//! The caller decides which entries a host sees; this module knows their bytes and reads any part
+//! of the log without building the whole. One [`DiscoveryLog`] is what one host sees at one portal:
+//! its generation must change with its content and with nothing else.
 
 use zerocopy::little_endian::{U16, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -41,7 +41,7 @@ pub struct DiscoveryEntry {
     pub treq: u8,
     /// Entry flags: bit 0 duplicate returned information, bit 1 explicit persistent connections.
     pub eflags: u16,
-    /// Security type of the port: 0 none, 2 TLS 1.3 (NVMe/TCP 1.0 §3.1.1).
+    /// Security type of the port: 0 none, 2 TLS 1.3 (TSAS of NVMe/TCP).
     pub sectype: u8,
 }
 

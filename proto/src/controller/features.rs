@@ -11,6 +11,9 @@ use crate::cqe::Completion;
 use crate::sqe::{Data, Sqe};
 use crate::status::Status;
 
+#[cfg(test)]
+mod tests;
+
 /// A feature that one of our controllers has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feature {
@@ -349,7 +352,7 @@ fn require_cache(env: &Environment<'_>) -> Result<(), Status> {
     }
 }
 
-/// What can be done with a feature (Base 2.0 §5.15, figure 185): nothing is saveable or of a
+/// What can be done with a feature (Base 2.0 §5.15): nothing is saveable or of a
 /// namespace.
 fn supported(feature: Feature) -> u32 {
     if feature == Feature::HostIdentifier {

@@ -2,7 +2,7 @@
 //!
 //! Three cases: a KATO that the host asked for; none, which on an I/O controller means no timer and
 //! on a discovery controller two minutes without a command; and a controller that was reset or shut
-//! down, whose association is preserved for two minutes at least (Base 2.0 §3.3.2.2).
+//! down, whose association is preserved for two minutes at least (Base 2.0 §3.3.2).
 
 use std::time::{Duration, Instant};
 
@@ -120,7 +120,7 @@ pub(super) const KAS: u16 = 10;
 /// How long a discovery controller without KATO waits for a command, as SPDK and Linux do.
 const DISCOVERY_IDLE: Duration = Duration::from_secs(120);
 
-/// How long a disabled controller keeps its association (Base 2.0 §3.3.2.2: at least two minutes).
+/// How long a disabled controller keeps its association (Base 2.0 §3.3.2: at least two minutes).
 const ASSOCIATION_PRESERVED: Duration = Duration::from_secs(120);
 
 #[cfg(test)]

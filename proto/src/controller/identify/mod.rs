@@ -1,5 +1,5 @@
-//! Identify (Base 2.0 §5.17): what the controller says of itself and of its namespaces. Every answer
-//! is one page of 4096 bytes. Only what works is advertised.
+//! Identify (Base 2.0 §5.17): what the controller says of itself and of its namespaces. Every
+//! answer is one page of 4096 bytes. Only what works is advertised.
 
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{Immutable, IntoBytes};
