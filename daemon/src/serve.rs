@@ -21,7 +21,7 @@ use crate::cli::Options;
 use crate::engine::backend;
 use crate::engine::namespace::{Namespace, Namespaces};
 use crate::error::{Service, StartupError};
-use crate::identity::{self, HostIdentity};
+use crate::identity::{self, HostIdentity, Origin};
 use crate::pidfile::{self, PidFile};
 use crate::worker::Worker;
 use crate::worker::snapshot::{Portal, PortalKind, Snapshot, Subsystem, offer};
@@ -32,10 +32,18 @@ use crate::{listen, log};
 /// # Errors
 /// Whatever keeps it from starting; nothing is left half-started.
 pub fn serve(options: &Options, host: &HostIdentity) -> Result<(), StartupError> {
+    // The first lines may already be about devices.
+    match options.foreground {
+        true => log::to_stderr(options.log)?,
+        false => log::to_syslog(options.log)?,
+    }
+    if host.origin == Origin::HostName {
+        warn!("this machine has no identity of its own: names derive from its host name");
+    }
     raise_descriptor_limit();
     let namespaces = open_namespaces(options)?;
     let (portals, listeners) = bind_portals(options)?;
-    let pidfile = match options.foreground {
+    let mut pidfile = match options.foreground {
         true => None,
         false => Some(PidFile::open(Path::new(pidfile::PATH))?),
     };
@@ -55,7 +63,7 @@ pub fn serve(options: &Options, host: &HostIdentity) -> Result<(), StartupError>
         ),
     };
     announce(&snapshot, options)?;
-    let pidfile = leave_terminal(options, pidfile)?;
+    pidfile.as_mut().map_or(Ok(()), leave_terminal)?;
     run(snapshot, listeners, options.threads.get())?;
     if let Some(Err(error)) = pidfile.map(PidFile::remove) {
         warn!(%error, "cannot remove the pid file");
@@ -132,19 +140,10 @@ fn announce(snapshot: &Snapshot, options: &Options) -> Result<(), StartupError> 
         .map_err(system("print what is served"))
 }
 
-/// Goes into the background, unless told otherwise, and sends log lines where they belong.
-fn leave_terminal(
-    options: &Options,
-    pidfile: Option<PidFile>,
-) -> Result<Option<PidFile>, StartupError> {
-    let Some(mut pidfile) = pidfile else {
-        log::to_stderr(options.log)?;
-        return Ok(None);
-    };
+/// Goes into the background and tells the pid file who is there now.
+fn leave_terminal(pidfile: &mut PidFile) -> Result<(), StartupError> {
     pidfile::daemonize()?;
-    log::to_syslog(options.log)?;
-    pidfile.write()?;
-    Ok(Some(pidfile))
+    pidfile.write()
 }
 
 fn run(

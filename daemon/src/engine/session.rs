@@ -102,7 +102,7 @@ impl Session {
     /// Whether input must wait: the host does not read, or has more commands outstanding than it
     /// may, or we are about to stop. Back-pressure, so that no host makes us hold without bound.
     pub fn is_paused(&self) -> bool {
-        self.stopping.is_some() || self.queue.backlog() >= BACKLOG_MAX || self.queue.is_full()
+        self.stopping.is_some() || self.queue.backlog() >= BACKLOG_MAX || self.queue.is_saturated()
     }
 
     /// Whether a command can be executed without further input.

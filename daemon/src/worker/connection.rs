@@ -15,6 +15,7 @@ use nvmf_proto::handshake::{ConnectRequest, Handshake, Progress};
 use nvmf_proto::outbox::Outbox;
 use nvmf_proto::pdu::{Fes, PduError};
 use nvmf_proto::queue::Tag;
+use socket2::{SockRef, TcpKeepalive};
 use tracing::{debug, info, warn};
 
 use super::Shared;
@@ -29,6 +30,15 @@ const PIECES: usize = 64;
 
 /// Bytes read from one connection before the others have their turn.
 const READ_TURN: usize = 1 << 20;
+
+/// Reads of a peer that is only told why it must go, before the others have their turn.
+const DISCARD_TURN: usize = 4;
+
+/// Silence after which a peer is asked whether it is still there, and how often it may not answer:
+/// what finds out dead hosts that have no keep-alive timer.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+const PROBES: u32 = 4;
 
 /// Lines of hosts that come and go. Peers cause them at will.
 static LIFE_CYCLE: Quota = Quota::new(200, Duration::from_secs(10));
@@ -107,6 +117,8 @@ pub struct Connection {
     writable: bool,
     /// Bytes that were read but must wait until there is room for what they ask.
     unread: Vec<u8>,
+    /// Whether the reactor is going to run it anyway.
+    pub(super) queued: bool,
     /// When the reactor's next timer for this connection is due.
     pub(super) armed: Option<Instant>,
 }
@@ -141,6 +153,11 @@ impl Connection {
         shared: &Arc<Shared>,
     ) -> io::Result<Self> {
         stream.set_nodelay(true)?;
+        let probes = TcpKeepalive::new()
+            .with_time(PROBE_AFTER)
+            .with_interval(PROBE_EVERY)
+            .with_retries(PROBES);
+        SockRef::from(&stream).set_tcp_keepalive(&probes)?;
         let local = stream.local_addr()?;
         let handshake = Handshake::new(shared.snapshot.offer);
         Ok(Self {
@@ -157,6 +174,7 @@ impl Connection {
             readable: true,
             writable: true,
             unread: Vec::new(),
+            queued: false,
             armed: None,
         })
     }
@@ -181,7 +199,7 @@ impl Connection {
             let progress = match &mut self.state {
                 State::Negotiating { .. } => self.negotiate(turn)?,
                 State::Serving(_) => self.serve(turn)?,
-                State::Closing { .. } => return self.closing(turn).map(|()| false),
+                State::Closing { .. } => return self.closing(turn),
             };
             self.flush()?;
             taken += progress;
@@ -359,22 +377,24 @@ impl Connection {
 
     /// Tells the peer why, says that nothing more comes, and waits for it to close: closing at once
     /// would let unread bytes of the peer destroy what it has not read yet.
-    fn closing(&mut self, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+    fn closing(&mut self, turn: &mut Turn<'_>) -> Result<bool, CloseReason> {
         self.flush().map_err(|_| self.reason())?;
         let State::Closing { outbox, told, .. } = &mut self.state else {
-            return Ok(());
+            return Ok(false);
         };
         if outbox.is_empty() && !*told {
             *told = true;
             // Fails only when the peer is gone already, which reading shows.
             let _ = self.stream.shutdown(Shutdown::Write);
         }
-        while self.readable {
-            if receive(&mut self.stream, &mut self.readable, turn.scratch).is_err() {
-                return Err(self.reason());
+        for _ in 0..DISCARD_TURN {
+            match receive(&mut self.stream, &mut self.readable, turn.scratch) {
+                Ok(0) => return Ok(false),
+                Ok(_) => {}
+                Err(_) => return Err(self.reason()),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn reason(&self) -> CloseReason {

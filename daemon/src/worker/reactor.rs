@@ -182,7 +182,7 @@ impl Reactor {
                 let Token(token) = event.token();
                 if let Some(connection) = self.places.get_mut(token).and_then(Option::as_mut) {
                     connection.event(event);
-                    self.runnable.push_back(token);
+                    enqueue(&mut self.runnable, connection);
                 }
             }
             self.messages(now);
@@ -231,7 +231,7 @@ impl Reactor {
                 self.with(id, |connection, _| connection.shutdown_flushed(), now);
             }
             Message::Close(id, reason) => {
-                if self.find(id).is_some() {
+                if find(&mut self.places, id).is_some() {
                     self.close(id.token, reason, now);
                 }
             }
@@ -281,9 +281,9 @@ impl Reactor {
         });
         match connection {
             Ok(connection) if self.stopping.is_none() => {
-                self.places[token] = Some(Box::new(connection));
+                let connection = self.places[token].insert(Box::new(connection));
+                enqueue(&mut self.runnable, connection);
                 self.arm(token);
-                self.runnable.push_back(token);
             }
             // The peer is gone already (CVE-2026-74385): nothing was made yet, so nothing is left.
             Ok(_) | Err(_) => {
@@ -295,11 +295,6 @@ impl Reactor {
         }
     }
 
-    fn find(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        let connection = self.places.get_mut(id.token)?.as_deref_mut()?;
-        (connection.id() == id).then_some(connection)
-    }
-
     /// Does something to a connection if it is still there, and lets it run.
     fn with(
         &mut self,
@@ -307,17 +302,17 @@ impl Reactor {
         act: impl FnOnce(&mut Connection, &mut Turn<'_>),
         now: Instant,
     ) {
-        let shared = Arc::clone(&self.shared);
-        if let Some(connection) = self.find(id) {
+        if let Some(connection) = find(&mut self.places, id) {
+            let (shared, scratch) = (&*self.shared, &mut self.scratch);
             act(
                 connection,
                 &mut Turn {
                     now,
-                    shared: &shared,
-                    scratch: &mut [],
+                    shared,
+                    scratch,
                 },
             );
-            self.runnable.push_back(id.token);
+            enqueue(&mut self.runnable, connection);
         }
     }
 
@@ -329,6 +324,7 @@ impl Reactor {
             let Some(connection) = self.places.get_mut(token).and_then(Option::as_deref_mut) else {
                 continue;
             };
+            connection.queued = false;
             let mut turn = Turn {
                 now,
                 shared: &self.shared,
@@ -337,7 +333,7 @@ impl Reactor {
             match connection.run(&mut turn) {
                 Ok(more) => {
                     if more {
-                        self.runnable.push_back(token);
+                        enqueue(&mut self.runnable, connection);
                     }
                     self.arm(token);
                 }
@@ -366,7 +362,7 @@ impl Reactor {
             };
             match connection.tick(&mut turn) {
                 Ok(()) => {
-                    self.runnable.push_back(token);
+                    enqueue(&mut self.runnable, connection);
                     self.arm(token);
                 }
                 Err(reason) => self.close(token, reason, now),
@@ -412,11 +408,22 @@ impl Reactor {
     fn stop(&mut self, now: Instant) {
         let deadline = now + STOP_TIME;
         self.stopping = Some(deadline);
-        for (token, connection) in self.places.iter_mut().enumerate() {
-            if let Some(connection) = connection {
-                connection.stop(deadline);
-                self.runnable.push_back(token);
-            }
+        for connection in self.places.iter_mut().flatten() {
+            connection.stop(deadline);
+            enqueue(&mut self.runnable, connection);
         }
+    }
+}
+
+/// The connection of this name, unless it is gone.
+fn find(places: &mut [Option<Box<Connection>>], id: ConnectionId) -> Option<&mut Connection> {
+    let connection = places.get_mut(id.token)?.as_deref_mut()?;
+    (connection.id() == id).then_some(connection)
+}
+
+/// Lets a connection run in this turn, once.
+fn enqueue(runnable: &mut VecDeque<usize>, connection: &mut Connection) {
+    if !std::mem::replace(&mut connection.queued, true) {
+        runnable.push_back(connection.id().token);
     }
 }

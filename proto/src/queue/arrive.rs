@@ -41,12 +41,7 @@ impl Queue {
     /// A command has come. Its data pointer is judged here, its meaning by the caller.
     fn capsule(&mut self, capsule: &CapsuleCmd, in_capsule: u32) -> Result<Option<Step>, PduError> {
         let sqe = capsule.sqe;
-        if self.is_full()
-            && !self
-                .inflight
-                .iter()
-                .any(|slot| slot.phase == Phase::Executing)
-        {
+        if self.is_full() && !self.is_saturated() {
             // Every command waits for the host, which sends more commands instead: no end of it.
             return Err(PduError::sequence(0));
         }

@@ -329,9 +329,18 @@ impl Queue {
         self.inflight.len()
     }
 
-    /// Whether twice the queue's entries are outstanding. Hosts may overlap by that much, because
-    /// they count an entry free when its response arrives; beyond it, stop reading until some end.
-    pub fn is_full(&self) -> bool {
+    /// Whether the host has sent more than it may and must wait until commands in execution end:
+    /// stop reading. Hosts may overlap by as many commands as the queue has entries, because they
+    /// count an entry free when its response arrives.
+    pub fn is_saturated(&self) -> bool {
+        self.is_full()
+            && self
+                .inflight
+                .iter()
+                .any(|slot| slot.phase == Phase::Executing)
+    }
+
+    fn is_full(&self) -> bool {
         self.inflight.len() as u64 >= 2 * u64::from(self.parameters.entries)
     }
 

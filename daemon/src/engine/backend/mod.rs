@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 pub use nvmf_proto::nvm::Geometry;
 
-use crate::error::StartupError;
+use crate::error::{PathText, StartupError};
 use crate::os;
 
 pub mod disk;
@@ -100,7 +100,7 @@ impl fmt::Display for DeviceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ram(size) => write!(f, "ramdisk:{}", size.bytes()),
-            Self::Path(path) => write!(f, "{}", path.display()),
+            Self::Path(path) => PathText::from(path.as_path()).fmt(f),
         }
     }
 }
