@@ -94,7 +94,8 @@ need_rust() {
 		if [ "$packages" = - ]; then
 			not_run "no package has Rust $(wanted_rust): install it from https://rustup.rs, then run this again"
 		fi
-		want "$packages"
+		# Without certificates cargo cannot reach crates.io.
+		want "$packages ca-certificates"
 		;;
 	*) not_run "Rust $(wanted_rust) or newer is needed: see https://rustup.rs" ;;
 	esac
@@ -120,31 +121,36 @@ need_rust_tools() {
 	esac
 }
 
-as_root() {
+# How to become root, as words before a command; fails if there is no way.
+root_prefix() {
 	if [ "$(id -u)" = 0 ]; then
-		"$@"
-	elif have sudo && [ -t 0 ]; then
-		sudo "$@"
+		echo
 	elif have sudo; then
-		sudo -n "$@"
+		# Nobody is there to type a password where there is no terminal.
+		if [ -t 0 ]; then echo sudo; else echo sudo -n; fi
 	elif have doas; then
-		doas "$@"
+		echo doas
 	else
-		return 75
+		return 1
 	fi
 }
 
+as_root() {
+	# shellcheck disable=SC2046 # a list of words
+	$(root_prefix) "$@"
+}
+
 apt() {
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@" >&2
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" >&2
 }
 
 # The package lists may be absent or old; once a run is enough.
 refreshed=no
 refresh() {
-	[ "$refreshed" = no ] || return 0
+	[ "$refreshed" = no ] && root_prefix >/dev/null || return 0
 	refreshed=yes
 	say "apt-get update"
-	apt update >/dev/null || say "apt-get update failed; trying with the package lists that are there"
+	apt -qq update || say "apt-get update failed; trying with the package lists that are there"
 }
 
 install_missing() {
@@ -153,15 +159,17 @@ install_missing() {
 	freebsd) command="pkg install$missing" ;;
 	*) not_run "this system has neither apt nor pkg; install what gives:$missing" ;;
 	esac
+	root_prefix >/dev/null || not_run "missing:$missing; run as root: $command"
 	say "installing:$missing"
-	status=0
 	# shellcheck disable=SC2086 # a list of words
 	case $system in
-	# --no-remove: nothing of the user's goes without being asked.
-	debian) refresh && apt install -y --no-install-recommends --no-remove $missing || status=$? ;;
-	freebsd) as_root env ASSUME_ALWAYS_YES=yes pkg install $missing >&2 || status=$? ;;
-	esac
-	[ "$status" = 0 ] || not_run "could not install$missing; as root: $command"
+	debian)
+		refresh
+		# --no-remove: nothing of the user's goes without being asked.
+		apt install -y --no-install-recommends --no-remove $missing
+		;;
+	freebsd) as_root env ASSUME_ALWAYS_YES=yes pkg install $missing >&2 ;;
+	esac || not_run "could not install:$missing; by hand, as root: $command"
 }
 
 case $level in

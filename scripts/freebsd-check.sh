@@ -23,8 +23,9 @@ fi
 install_zig() {
 	venv=$cache/venv-$(printf '%s' "$zig_packages" | tr -c '[:alnum:].' _)
 	if [ ! -e "$venv/complete" ]; then
-		say "installing $zig_packages from PyPI (100 MB)"
+		say "installing $zig_packages from PyPI (100 MB, once)"
 		rm -rf "$venv"
+		mkdir -p "$cache"
 		python3 -m venv "$venv" >&2 || not_run "python3 -m venv failed"
 		# shellcheck disable=SC2086 # a list of words
 		"$venv/bin/pip" install --quiet --disable-pip-version-check $zig_packages >&2 ||
@@ -47,13 +48,18 @@ link_toolchain() {
 		not_run "Debian's Rust is older than $(wanted_rust)"
 }
 
-# build_std TARGET: the standard library for TARGET, in a sysroot of its own. Rust's
-# source has unstable parts, hence RUSTC_BOOTSTRAP; only this throw-away crate sees it.
+# have_std TARGET...: a toolchain to which rustup added the targets needs none of ours.
+have_std() {
+	for target in "$@"; do
+		[ -d "$(rustc --print sysroot 2>/dev/null)/lib/rustlib/$target/lib" ] || return 1
+	done
+}
+
+# build_std TARGET: the standard library for TARGET into $sysroot, once. Rust's source
+# has unstable parts, hence RUSTC_BOOTSTRAP; only this throw-away crate sees it.
 build_std() {
-	sysroot=$cache/std-$(rustc -vV | sed -n 's/^release: //p')-$(dpkg-query -W -f '${Version}' rust-web-src | cksum | cut -d ' ' -f 1)
 	[ ! -e "$sysroot/lib/rustlib/$1" ] || return 0
 	say "building Rust's standard library for $1 (once; 1 to 3 minutes)"
-	work=$(mktemp -d)
 	mkdir "$work/src"
 	: >"$work/src/lib.rs"
 	cat >"$work/Cargo.toml" <<-'END'
@@ -66,29 +72,25 @@ build_std() {
 		[profile.release.package.panic_abort]
 		rustflags = ["-Cpanic=abort", "-Cembed-bitcode=yes"]
 	END
-	if ! (
+	(
 		cd "$work" && env -u RUSTFLAGS CARGO_HOME="$work/home" CARGO_TARGET_DIR="$work/target" \
 			RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
 			/usr/bin/cargo build --release --target "$1" --offline \
 			-Zbuild-std=std,panic_unwind,panic_abort,proc_macro,test \
 			--config 'source.crates-io.replace-with="vendored"' \
 			--config 'source.vendored.directory="/usr/lib/rustlib/src/rust/library/vendor"'
-	) >&2; then
-		rm -rf "$work"
-		not_run "the standard library for $1 could not be built"
-	fi
-	mkdir -p "$work/std/lib" "$sysroot/lib/rustlib"
+	) >&2 || not_run "the standard library for $1 could not be built"
+	rm -f "$work/target/$1/release/deps/"libstd_carrier-*
+	mkdir -p "$work/std/lib"
 	mv "$work/target/$1/release/deps/"lib*.rlib "$work/std/lib/"
-	rm -f "$work/std/lib/"libstd_carrier-*
-	# Two steps, the second atomic: an interrupted copy is never taken for a std.
-	mv "$work/std" "$sysroot/lib/rustlib/.$1.$$"
-	mv -T "$sysroot/lib/rustlib/.$1.$$" "$sysroot/lib/rustlib/$1" 2>/dev/null ||
-		rm -rf "$sysroot/lib/rustlib/.$1.$$"
-	rm -rf "$work"
+	mkdir -p "$sysroot/lib/rustlib"
+	mv -T "$work/std" "$sysroot/lib/rustlib/$1" || [ -e "$sysroot/lib/rustlib/$1" ]
+	rm -rf "$work/src" "$work/target"
 }
 
-# use_sysroot TARGET: the flag reaches only what is built for TARGET, not build scripts.
-use_sysroot() {
+# use_std TARGET: Debian's Rust shall take the std from $sysroot. The flag reaches only
+# what is built for TARGET, not the build scripts.
+use_std() {
 	name=$(printf '%s' "$1" | tr 'a-z-' 'A-Z_')
 	export "CARGO_TARGET_${name}_RUSTFLAGS=--sysroot=$sysroot"
 }
@@ -105,17 +107,30 @@ check_executable() {
 	fi
 }
 
-sh scripts/bootstrap.sh freebsd || exit
-mkdir -p "$cache"
+# shellcheck disable=SC2086 # a list of words
+if have_std $targets; then
+	say "the installed $(rustc --version) knows $targets"
+else
+	sh scripts/bootstrap.sh freebsd || exit
+	mkdir -p "$cache"
+	link_toolchain
+	# Another version of the compiler or the source is another sysroot.
+	source=$(dpkg-query -W -f '${Version}' rust-web-src | tr -c '[:alnum:]\n.' _)
+	sysroot=$cache/std-$(rustc -vV | sed -n 's/^release: //p')-$source
+	# Beside the cache, so that the last step is one rename: there is no half a std.
+	work=$(mktemp -d "$cache/work.XXXXXX")
+	trap 'rm -rf "$work"' EXIT
+	for target in $targets; do
+		build_std "$target"
+		use_std "$target"
+	done
+fi
 install_zig
-link_toolchain
 
 export PATH="$venv/bin:$PATH"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/freebsd"
 
 for target in $targets; do
-	build_std "$target"
-	use_sysroot "$target"
 	say "$target: clippy, all targets"
 	cargo-zigbuild clippy --workspace --all-targets --locked --target "$target" -- -D warnings
 	say "$target: linking nvmfd"
