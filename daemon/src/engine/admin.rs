@@ -22,9 +22,10 @@ use nvmf_proto::status::Status;
 use super::namespace::Namespaces;
 use super::pool::{Job, Task};
 use super::session::Session;
-use crate::worker::connection::{CloseReason, Turn};
+use crate::worker::close::CloseReason;
+use crate::worker::connection::Turn;
 use crate::worker::discovery;
-use crate::worker::reactor::Message;
+use crate::worker::message::Message;
 use crate::worker::registry::Association;
 use crate::worker::snapshot::{
     IO_IN_CAPSULE, MAX_ADMIN_ENTRIES, MAX_IO_ENTRIES, MAX_IO_QUEUES, MAX_TRANSFER,

@@ -51,11 +51,13 @@ pub fn execute(namespace: &Namespace, command: &Command, data: &[u8], durable: b
     Executed::Done(done.map_or_else(Completion::error, |()| Completion::SUCCESS))
 }
 
-/// Executes Compare and Write as one: nothing else is written in between (Base 2.0 §3.4.2).
+/// Executes Compare and Write of the same blocks as one: nothing else is written in between (Base
+/// 2.0 §3.4.2).
 pub fn execute_fused(
     namespace: &Namespace,
-    (compare_extent, expected): (&Extent, &[u8]),
-    (write_extent, data): (&Extent, &[u8]),
+    extent: &Extent,
+    expected: &[u8],
+    data: &[u8],
     durable: bool,
 ) -> Executed {
     if namespace.is_read_only() {
@@ -63,10 +65,10 @@ pub fn execute_fused(
         return Executed::Fused(Completion::error(Status::FUSED_FAILED), protected);
     }
     let _alone = namespace.gate.write();
-    if let Err(status) = compare(namespace, compare_extent, expected) {
+    if let Err(status) = compare(namespace, extent, expected) {
         return Executed::Fused(status.into(), Status::FUSED_FAILED.into());
     }
-    let written = put(namespace, write_extent, data).and_then(|()| settle(namespace, durable));
+    let written = put(namespace, extent, data).and_then(|()| settle(namespace, durable));
     let written = written.map_or_else(Completion::error, |()| Completion::SUCCESS);
     Executed::Fused(Completion::SUCCESS, written)
 }

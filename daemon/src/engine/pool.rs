@@ -13,7 +13,7 @@ use nvmf_proto::queue::Tag;
 
 use super::namespace::{Namespace, Namespaces};
 use super::{Executed, io as commands};
-use crate::worker::reactor::{ConnectionId, Message, ReactorHandle};
+use crate::worker::message::{ConnectionId, Message, ReactorHandle};
 
 /// Threads. Each waits for one disk operation at a time, so this is the depth that all disks
 /// together see.
@@ -37,10 +37,12 @@ pub enum Task {
     Fused {
         /// On what.
         namespace: Arc<Namespace>,
+        /// Which blocks.
+        extent: Extent,
         /// What must be there.
-        compare: (Extent, Vec<u8>),
+        expected: Vec<u8>,
         /// What to put there.
-        write: (Extent, Vec<u8>),
+        data: Vec<u8>,
         /// Whether it ends on stable storage.
         durable: bool,
     },
@@ -141,15 +143,11 @@ fn run(task: Task) -> Executed {
         } => commands::execute(&namespace, &command, &data, durable),
         Task::Fused {
             namespace,
-            compare,
-            write,
+            extent,
+            expected,
+            data,
             durable,
-        } => commands::execute_fused(
-            &namespace,
-            (&compare.0, &compare.1),
-            (&write.0, &write.1),
-            durable,
-        ),
+        } => commands::execute_fused(&namespace, &extent, &expected, &data, durable),
         Task::FlushAll(namespaces) => {
             namespaces.flush_all();
             Executed::Done(nvmf_proto::cqe::Completion::SUCCESS)

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use nvmf_proto::controller::{ErrorLog, IoStatistics};
-use nvmf_proto::sqe::Data;
+use nvmf_proto::nvm::{Command, Geometry};
 
 /// Counters and errors of one controller, written by all of its queues.
 #[derive(Debug)]
@@ -36,19 +36,22 @@ impl Default for Record {
 }
 
 impl Record {
-    /// Counts a command that moves data between host and medium.
-    pub fn count(&self, data: Data) {
-        match data {
-            Data::None => {}
-            Data::ToHost(bytes) => {
-                self.reads.fetch_add(1, Relaxed);
-                self.bytes_read.fetch_add(bytes.into(), Relaxed);
+    /// Counts a command that is executed: Compare reads, as the specification counts it (Base 2.0
+    /// §5.16.1.3); lists of ranges are not data.
+    pub fn count(&self, command: &Command, geometry: &Geometry) {
+        let (commands, bytes, extent) = match command {
+            Command::Read { extent } | Command::Compare { extent } => {
+                (&self.reads, &self.bytes_read, extent)
             }
-            Data::FromHost(bytes) => {
-                self.writes.fetch_add(1, Relaxed);
-                self.bytes_written.fetch_add(bytes.into(), Relaxed);
-            }
-        }
+            Command::Write { extent, .. } => (&self.writes, &self.bytes_written, extent),
+            Command::Flush
+            | Command::WriteZeroes { .. }
+            | Command::DatasetManagement { .. }
+            | Command::Verify { .. }
+            | Command::Copy { .. } => return,
+        };
+        commands.fetch_add(1, Relaxed);
+        bytes.fetch_add(extent.bytes(geometry), Relaxed);
     }
 
     /// Counts a failure of the medium.

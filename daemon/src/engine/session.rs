@@ -19,8 +19,9 @@ use super::admin::Admin;
 use super::namespace::Namespace;
 use super::pool::{Job, Task};
 use super::{Executed, io};
-use crate::worker::connection::{CloseReason, Turn};
-use crate::worker::reactor::{ConnectionId, Message};
+use crate::worker::close::CloseReason;
+use crate::worker::connection::Turn;
+use crate::worker::message::{ConnectionId, Message};
 use crate::worker::registry::Association;
 use crate::worker::snapshot::{IO_IN_CAPSULE, MAX_TRANSFER};
 
@@ -134,17 +135,18 @@ impl Session {
         let Some(&sqe) = self.queue.sqe(tag) else {
             return;
         };
-        self.association.saw_traffic();
         let judged = match &mut self.role {
             Role::Admin(admin) => {
                 admin.saw_traffic(turn.now);
                 admin.judge(&sqe)
             }
-            Role::Io { .. } => self.parse(&sqe).map(|(namespace, command)| {
-                let data = command.data(&namespace.geometry);
-                self.association.record.count(data);
-                data
-            }),
+            Role::Io { .. } => {
+                self.association.saw_traffic();
+                self.parse(&sqe).map(|(namespace, command)| {
+                    self.association.record.count(&command, &namespace.geometry);
+                    command.data(&namespace.geometry)
+                })
+            }
         };
         match judged {
             Ok(data) => self.queue.accept(tag, data),
@@ -213,25 +215,21 @@ impl Session {
     fn execute_fused(&mut self, first: Tag, second: Tag, turn: &Turn<'_>) {
         let (expected, data) = (self.queue.take_data(first), self.queue.take_data(second));
         match self.parse_fused(first, second) {
-            Ok((namespace, compare, write)) => {
-                let durable = self.is_durable();
-                let blocking = namespace.character.blocking;
-                let (compare, write) = ((compare, expected), (write, data));
-                if blocking {
+            Ok((namespace, extent, fua)) => {
+                let durable = self.is_durable() || fua;
+                if namespace.character.blocking {
                     let task = Task::Fused {
                         namespace,
-                        compare,
-                        write,
+                        extent,
+                        expected,
+                        data,
                         durable,
                     };
                     self.submit(first, task, turn);
                 } else {
-                    let compare = (&compare.0, &*compare.1);
-                    let write = (&write.0, &*write.1);
-                    self.answer(
-                        first,
-                        io::execute_fused(&namespace, compare, write, durable),
-                    );
+                    let executed =
+                        io::execute_fused(&namespace, &extent, &expected, &data, durable);
+                    self.answer(first, executed);
                 }
             }
             Err(status) => self.answer(first, Executed::Fused(status.into(), status.into())),
@@ -242,16 +240,16 @@ impl Session {
         &self,
         first: Tag,
         second: Tag,
-    ) -> Result<(Arc<Namespace>, nvm::Extent, nvm::Extent), Status> {
+    ) -> Result<(Arc<Namespace>, nvm::Extent, bool), Status> {
         let invalid = Status::INVALID_FIELD.dnr();
         let parse = |tag| self.parse(self.queue.sqe(tag).ok_or(invalid)?);
         let ((namespace, compare), (other, write)) = (parse(first)?, parse(second)?);
         nvm::fused_pair(&compare, &write)?;
         match (compare, write) {
-            (Command::Compare { extent }, Command::Write { extent: target, .. })
+            (Command::Compare { .. }, Command::Write { extent, fua })
                 if namespace.nsid == other.nsid =>
             {
-                Ok((Arc::clone(namespace), extent, target))
+                Ok((Arc::clone(namespace), extent, fua))
             }
             _ => Err(invalid),
         }

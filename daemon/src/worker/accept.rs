@@ -13,15 +13,13 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use tracing::{debug, error, warn};
 
 use super::limits::Limits;
-use super::reactor::{Accepted, Message, ReactorHandle};
+use super::message::{Accepted, Message, ReactorHandle, WAKER};
 
 /// Accepted in one go before the other listeners have their turn.
 const BATCH: usize = 64;
 
 /// What to wait when the system has no descriptor or memory for another connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
-
-const WAKER: Token = Token(usize::MAX);
 
 /// The listeners and whom to give connections to.
 pub(super) struct Acceptor {

@@ -9,18 +9,17 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Registry as Poller, event::Event};
-use nvmf_proto::connect::ConnectReject;
 use nvmf_proto::cqe::Completion;
 use nvmf_proto::handshake::{ConnectRequest, Handshake, Progress};
 use nvmf_proto::outbox::Outbox;
-use nvmf_proto::pdu::{Fes, PduError};
 use nvmf_proto::queue::Tag;
 use socket2::{SockRef, TcpKeepalive};
 use tracing::{debug, info, warn};
 
 use super::Shared;
+use super::close::CloseReason;
 use super::limits::{CLOSING_TIME, Place, PlaceId};
-use super::reactor::ConnectionId;
+use super::message::ConnectionId;
 use super::route::{Route, route};
 use crate::engine::{Executed, session::Session};
 use crate::log::Quota;
@@ -45,52 +44,6 @@ static LIFE_CYCLE: Quota = Quota::new(200, Duration::from_secs(10));
 
 /// Lines of refusals and violations. Peers cause them at will.
 static REFUSALS: Quota = Quota::new(50, Duration::from_secs(10));
-
-/// Why a connection ended. Each ends for exactly one reason, which its log line tells.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-pub enum CloseReason {
-    /// The host closed it.
-    #[error("the host closed the connection")]
-    PeerClosed,
-    /// The transport failed.
-    #[error("the connection failed: {0}")]
-    Transport(io::ErrorKind),
-    /// The negotiation took too long.
-    #[error("the host did not finish negotiation in time")]
-    NegotiationTimeout,
-    /// It had to make room for another connection in negotiation.
-    #[error("too many connections are in negotiation, this one for the longest time")]
-    Evicted,
-    /// The Connect was refused.
-    #[error("Connect refused: {0}")]
-    Refused(ConnectReject),
-    /// The host broke the protocol.
-    #[error("terminated: {0}")]
-    Violation(PduError),
-    /// The host sent a Terminate Connection Request.
-    #[error("the host terminated the connection: {}, FEI {fei:#x}", Fes::describe(*.fes))]
-    Terminated {
-        /// Fatal Error Status.
-        fes: u16,
-        /// Fatal Error Information.
-        fei: u32,
-    },
-    /// The host was silent for longer than its Keep Alive Timeout.
-    #[error("the keep-alive timer expired")]
-    KeepAlive,
-    /// The controller's admin queue ended.
-    #[error("the controller ended")]
-    ControllerEnded,
-    /// The host reset or shut down the controller.
-    #[error("the host reset the controller")]
-    ControllerReset,
-    /// An I/O queue was lost and the host did not reset the controller.
-    #[error("an I/O queue of the controller was lost")]
-    QueueLost,
-    /// The daemon stops.
-    #[error("the daemon stops")]
-    Stopped,
-}
 
 /// What a connection may use while it has its turn.
 pub struct Turn<'a> {

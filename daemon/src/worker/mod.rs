@@ -6,10 +6,12 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+pub mod close;
 pub mod connection;
 pub mod discovery;
 pub mod limits;
-pub mod reactor;
+pub mod message;
+mod reactor;
 pub mod registry;
 pub mod route;
 pub mod snapshot;
@@ -21,7 +23,9 @@ use std::thread::JoinHandle;
 
 use accept::{Acceptor, StopAccepting};
 use limits::Limits;
-use reactor::{ConnectionId, Message, Reactor, ReactorHandle};
+use message::{ConnectionId, Message, ReactorHandle};
+use mio::Poll;
+use reactor::Reactor;
 use registry::Registry;
 use snapshot::Snapshot;
 
@@ -70,7 +74,8 @@ impl Worker {
         let mut polls = Vec::new();
         let mut handles = Vec::new();
         for _ in 0..reactors.max(1) {
-            let (poll, receiver, handle) = Reactor::prepare()?;
+            let poll = Poll::new()?;
+            let (handle, receiver) = ReactorHandle::new(poll.registry())?;
             polls.push((poll, receiver));
             handles.push(handle);
         }

@@ -9,109 +9,25 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token, Waker};
+use crossbeam_channel::Receiver;
+use mio::{Events, Interest, Poll, Token};
 use nvmf_proto::cqe::Completion;
-use nvmf_proto::queue::Tag;
 use tracing::error;
 
-use super::connection::{CloseReason, Connection, Turn};
-use super::limits::{Place, PlaceId};
-use super::{Shared, limits};
-use crate::engine::Executed;
+use super::Shared;
+use super::close::CloseReason;
+use super::connection::{Connection, Turn};
+use super::limits::NEGOTIATION_TIME;
+use super::message::{Accepted, ConnectionId, Message};
 
 /// Bytes read from one connection at a time, into a buffer that all share.
 const SCRATCH: usize = 256 * 1024;
 
 /// What connections have to end their I/O when the daemon stops.
 const STOP_TIME: Duration = Duration::from_secs(5);
-
-const WAKER: Token = Token(usize::MAX);
-
-/// Names a connection for good: a place in a reactor, and which of its tenants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectionId {
-    /// Reactor.
-    pub reactor: usize,
-    /// Place.
-    pub token: usize,
-    /// Tenant.
-    pub generation: u64,
-}
-
-/// What others ask of a reactor.
-#[derive(Debug)]
-pub enum Message {
-    /// A new connection.
-    Accepted(Box<Accepted>),
-    /// This connection in negotiation makes room for another.
-    Evict(PlaceId),
-    /// A command that was given to the I/O pool has been executed.
-    Executed(ConnectionId, Tag, Executed),
-    /// The controller's volatile caches are flushed: its shutdown is complete.
-    ShutdownFlushed(ConnectionId),
-    /// The controller that this connection's queue belongs to has ended, or dropped its queues.
-    Close(ConnectionId, CloseReason),
-    /// An I/O queue of this admin queue's controller is gone.
-    QueueLost(ConnectionId),
-    /// Abort a command of this I/O queue, and tell the admin queue whether that was possible.
-    Abort {
-        /// The I/O queue.
-        queue: ConnectionId,
-        /// The command.
-        cid: u16,
-        /// Who asks, and its Abort command.
-        answer: (ConnectionId, Tag),
-    },
-    /// The answer to an Abort.
-    Aborted((ConnectionId, Tag), Completion),
-    /// End every connection, then the reactor.
-    Stop,
-}
-
-/// A connection as it comes from its listener.
-#[derive(Debug)]
-pub struct Accepted {
-    pub(super) stream: TcpStream,
-    pub(super) peer: SocketAddr,
-    pub(super) portal: usize,
-    pub(super) place: Place,
-}
-
-/// Reaches a reactor from other threads.
-#[derive(Debug)]
-pub struct ReactorHandle {
-    sender: Sender<Message>,
-    waker: Waker,
-    /// Set from the first message until the reactor looks: one wake-up serves many messages.
-    awake: AtomicBool,
-    connections: AtomicUsize,
-}
-
-impl ReactorHandle {
-    /// Gives the reactor something to do.
-    pub fn send(&self, message: Message) {
-        // Fails only when the reactor is gone, and with it whatever the message is about.
-        let _ = self.sender.send(message);
-        if !self.awake.swap(true, Ordering::AcqRel) {
-            let _ = self.waker.wake();
-        }
-    }
-
-    pub(super) fn load(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn add_load(&self) {
-        self.connections.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 /// The loop and what it owns.
 pub(super) struct Reactor {
@@ -131,20 +47,6 @@ pub(super) struct Reactor {
 }
 
 impl Reactor {
-    /// A reactor's poll, and the handle by which others reach it.
-    pub(super) fn prepare() -> io::Result<(Poll, Receiver<Message>, ReactorHandle)> {
-        let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), WAKER)?;
-        let (sender, receiver) = crossbeam_channel::unbounded();
-        let handle = ReactorHandle {
-            sender,
-            waker,
-            awake: AtomicBool::new(false),
-            connections: AtomicUsize::new(0),
-        };
-        Ok((poll, receiver, handle))
-    }
-
     pub(super) fn new(
         index: usize,
         poll: Poll,
@@ -204,9 +106,7 @@ impl Reactor {
     }
 
     fn messages(&mut self, now: Instant) {
-        self.shared.reactors[self.index]
-            .awake
-            .store(false, Ordering::Release);
+        self.shared.reactors[self.index].looking();
         while let Ok(message) = self.receiver.try_recv() {
             self.message(message, now);
         }
@@ -276,7 +176,7 @@ impl Reactor {
                 token,
                 generation: self.generation,
             };
-            let deadline = now + limits::NEGOTIATION_TIME;
+            let deadline = now + NEGOTIATION_TIME;
             Connection::new(id, stream, peer, portal, place, deadline, &self.shared)
         });
         match connection {
@@ -288,9 +188,7 @@ impl Reactor {
             // The peer is gone already (CVE-2026-74385): nothing was made yet, so nothing is left.
             Ok(_) | Err(_) => {
                 self.free.push(token);
-                self.shared.reactors[self.index]
-                    .connections
-                    .fetch_sub(1, Ordering::Relaxed);
+                self.shared.reactors[self.index].drop_load();
             }
         }
     }
@@ -400,9 +298,7 @@ impl Reactor {
         };
         connection.close(reason, self.poll.registry(), &mut turn);
         self.free.push(token);
-        self.shared.reactors[self.index]
-            .connections
-            .fetch_sub(1, Ordering::Relaxed);
+        self.shared.reactors[self.index].drop_load();
     }
 
     fn stop(&mut self, now: Instant) {

@@ -15,7 +15,7 @@ use nvmf_proto::connect::{CNTLID_MAX, Connect, ConnectReject};
 use nvmf_proto::nqn::Nqn;
 use nvmf_proto::status::Status;
 
-use super::reactor::ConnectionId;
+use super::message::ConnectionId;
 use super::snapshot::Subsystem;
 use crate::engine::record::Record;
 

@@ -1,0 +1,54 @@
+//! Why connections end.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+
+use nvmf_proto::connect::ConnectReject;
+use nvmf_proto::pdu::{Fes, PduError};
+
+/// Why a connection ended. Each ends for exactly one reason, which its log line tells.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub enum CloseReason {
+    /// The host closed it.
+    #[error("the host closed the connection")]
+    PeerClosed,
+    /// The transport failed.
+    #[error("the connection failed: {0}")]
+    Transport(io::ErrorKind),
+    /// The negotiation took too long.
+    #[error("the host did not finish negotiation in time")]
+    NegotiationTimeout,
+    /// It had to make room for another connection in negotiation.
+    #[error("too many connections are in negotiation, this one for the longest time")]
+    Evicted,
+    /// The Connect was refused.
+    #[error("Connect refused: {0}")]
+    Refused(ConnectReject),
+    /// The host broke the protocol.
+    #[error("terminated: {0}")]
+    Violation(PduError),
+    /// The host sent a Terminate Connection Request.
+    #[error("the host terminated the connection: {}, FEI {fei:#x}", Fes::describe(*.fes))]
+    Terminated {
+        /// Fatal Error Status.
+        fes: u16,
+        /// Fatal Error Information.
+        fei: u32,
+    },
+    /// The host was silent for longer than its Keep Alive Timeout.
+    #[error("the keep-alive timer expired")]
+    KeepAlive,
+    /// The controller's admin queue ended.
+    #[error("the controller ended")]
+    ControllerEnded,
+    /// The host reset or shut down the controller.
+    #[error("the host reset the controller")]
+    ControllerReset,
+    /// An I/O queue was lost and the host did not reset the controller.
+    #[error("an I/O queue of the controller was lost")]
+    QueueLost,
+    /// The daemon stops.
+    #[error("the daemon stops")]
+    Stopped,
+}

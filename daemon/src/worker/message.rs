@@ -1,0 +1,121 @@
+//! What reactors are asked by other threads, and how they are reached.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crossbeam_channel::{Receiver, Sender};
+use mio::net::TcpStream;
+use mio::{Registry as Poller, Token, Waker};
+use nvmf_proto::cqe::Completion;
+use nvmf_proto::queue::Tag;
+
+use super::close::CloseReason;
+use super::limits::{Place, PlaceId};
+use crate::engine::Executed;
+
+/// The token under which a reactor is woken.
+pub(super) const WAKER: Token = Token(usize::MAX);
+
+/// Names a connection for good: a place in a reactor, and which of its tenants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId {
+    /// Reactor.
+    pub reactor: usize,
+    /// Place.
+    pub token: usize,
+    /// Tenant.
+    pub generation: u64,
+}
+
+/// What others ask of a reactor.
+#[derive(Debug)]
+pub enum Message {
+    /// A new connection.
+    Accepted(Box<Accepted>),
+    /// This connection in negotiation makes room for another.
+    Evict(PlaceId),
+    /// A command that was given to the I/O pool has been executed.
+    Executed(ConnectionId, Tag, Executed),
+    /// The controller's volatile caches are flushed: its shutdown is complete.
+    ShutdownFlushed(ConnectionId),
+    /// The controller that this connection's queue belongs to has ended, or dropped its queues.
+    Close(ConnectionId, CloseReason),
+    /// An I/O queue of this admin queue's controller is gone.
+    QueueLost(ConnectionId),
+    /// Abort a command of this I/O queue, and tell the admin queue whether that was possible.
+    Abort {
+        /// The I/O queue.
+        queue: ConnectionId,
+        /// The command.
+        cid: u16,
+        /// Who asks, and its Abort command.
+        answer: (ConnectionId, Tag),
+    },
+    /// The answer to an Abort.
+    Aborted((ConnectionId, Tag), Completion),
+    /// End every connection, then the reactor.
+    Stop,
+}
+
+/// A connection as it comes from its listener.
+#[derive(Debug)]
+pub struct Accepted {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) portal: usize,
+    pub(super) place: Place,
+}
+
+/// Reaches a reactor from other threads.
+#[derive(Debug)]
+pub struct ReactorHandle {
+    sender: Sender<Message>,
+    waker: Waker,
+    /// Set from the first message until the reactor looks: one wake-up serves many messages.
+    awake: AtomicBool,
+    connections: AtomicUsize,
+}
+
+impl ReactorHandle {
+    /// A handle that wakes the reactor of `poller`, and where its messages arrive.
+    pub(super) fn new(poller: &Poller) -> io::Result<(Self, Receiver<Message>)> {
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let handle = Self {
+            sender,
+            waker: Waker::new(poller, WAKER)?,
+            awake: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
+        };
+        Ok((handle, receiver))
+    }
+
+    /// The reactor looks at its messages now: the next one must wake it again.
+    pub(super) fn looking(&self) {
+        self.awake.store(false, Ordering::Release);
+    }
+
+    /// A connection that was dealt to the reactor is gone.
+    pub(super) fn drop_load(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Gives the reactor something to do.
+    pub fn send(&self, message: Message) {
+        // Fails only when the reactor is gone, and with it whatever the message is about.
+        let _ = self.sender.send(message);
+        if !self.awake.swap(true, Ordering::AcqRel) {
+            let _ = self.waker.wake();
+        }
+    }
+
+    pub(super) fn load(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add_load(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+}
