@@ -117,7 +117,8 @@ if ! have mandoc; then
 	missing_tools="$missing_tools mandoc"
 elif [ -n "$manual_pages" ]; then
 	# shellcheck disable=SC2086 # a list of words
-	report "$(mandoc -T lint $manual_pages | grep -v 'referenced manual not found' || true)"
+	report "$(mandoc -T lint $manual_pages 2>&1 |
+		grep -Ev 'referenced manual not found|outdated mandoc.db' || true)"
 fi
 
 if [ "$failed" = 0 ] && [ -n "$missing_tools" ]; then
