@@ -66,8 +66,7 @@ pub struct Connection {
     state: State,
     /// Held until negotiation has succeeded.
     place: Option<Place>,
-    readable: bool,
-    writable: bool,
+    ready: Readiness,
     /// Bytes that were read but must wait until there is room for what they ask.
     unread: Vec<u8>,
     /// Whether the reactor is going to run it anyway.
@@ -124,8 +123,7 @@ impl Connection {
                 deadline,
             },
             place: Some(place),
-            readable: true,
-            writable: true,
+            ready: Readiness::NEW,
             unread: Vec::new(),
             queued: false,
             armed: None,
@@ -141,8 +139,7 @@ impl Connection {
     }
 
     pub(super) fn event(&mut self, event: &Event) {
-        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
-        self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+        self.ready.event(event);
     }
 
     /// Reads, serves and writes as far as it goes. Whether there is more to do without an event.
@@ -171,7 +168,7 @@ impl Connection {
             State::Serving(session) if session.is_finished() => Err(CloseReason::Stopped),
             State::Serving(session) => {
                 // Sending may have made room for what was held back.
-                let waiting = self.readable || !self.unread.is_empty() || session.has_ready();
+                let waiting = self.ready.readable || !self.unread.is_empty() || session.has_ready();
                 Ok(waiting && !session.is_paused())
             }
             State::Negotiating { .. } | State::Closing { .. } => Ok(false),
@@ -188,7 +185,7 @@ impl Connection {
         let Some(buffer) = turn.scratch.get_mut(..wanted) else {
             return Ok(0);
         };
-        let count = receive(&mut self.stream, &mut self.readable, buffer)?;
+        let count = receive(&mut self.stream, &mut self.ready, buffer)?;
         let mut input = buffer.get(..count).unwrap_or_default();
         while !input.is_empty() {
             match handshake.next(&mut input) {
@@ -281,7 +278,7 @@ impl Connection {
         let held = std::mem::take(&mut self.unread);
         let scratch = std::mem::take(&mut turn.scratch);
         let input = if held.is_empty() {
-            let count = receive(&mut self.stream, &mut self.readable, scratch)?;
+            let count = receive(&mut self.stream, &mut self.ready, scratch)?;
             scratch.get(..count).unwrap_or_default()
         } else {
             held.as_slice()
@@ -307,7 +304,7 @@ impl Connection {
             State::Serving(session) => session.outbox(),
             State::Closing { outbox, .. } => outbox,
         };
-        while self.writable && !outbox.is_empty() {
+        while self.ready.writable && !outbox.is_empty() {
             let mut pieces = [IoSlice::new(&[]); PIECES];
             let mut used = 0;
             for (slot, piece) in pieces.iter_mut().zip(outbox.pieces()) {
@@ -320,7 +317,9 @@ impl Connection {
             {
                 Ok(0) => return Err(CloseReason::PeerClosed),
                 Ok(count) => outbox.advance(count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.ready.writable = false
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(CloseReason::Transport(error.kind())),
             }
@@ -341,7 +340,7 @@ impl Connection {
             let _ = self.stream.shutdown(Shutdown::Write);
         }
         for _ in 0..DISCARD_TURN {
-            match receive(&mut self.stream, &mut self.readable, turn.scratch) {
+            match receive(&mut self.stream, &mut self.ready, turn.scratch) {
                 Ok(0) => return Ok(false),
                 Ok(_) => {}
                 Err(_) => return Err(self.reason()),
@@ -454,17 +453,46 @@ fn told(suppressed: u64) -> Option<u64> {
     (suppressed != 0).then_some(suppressed)
 }
 
+/// What is known of a socket without asking: its events are edges.
+#[derive(Clone, Copy, Debug)]
+struct Readiness {
+    readable: bool,
+    writable: bool,
+    /// The peer has ended its side (or the connection failed), which only reading to the end shows.
+    read_closed: bool,
+}
+
+impl Readiness {
+    /// Of a new socket: both are worth a try.
+    const NEW: Self = Self {
+        readable: true,
+        writable: true,
+        read_closed: false,
+    };
+
+    fn event(&mut self, event: &Event) {
+        self.read_closed |= event.is_read_closed() || event.is_error();
+        self.readable |= event.is_readable() || self.read_closed;
+        self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+    }
+}
+
 /// Reads once. 0 when nothing is there; the end of the stream is an error.
 fn receive(
     stream: &mut TcpStream,
-    readable: &mut bool,
+    ready: &mut Readiness,
     buffer: &mut [u8],
 ) -> Result<usize, CloseReason> {
-    while *readable && !buffer.is_empty() {
+    while ready.readable && !buffer.is_empty() {
         match stream.read(buffer) {
             Ok(0) => return Err(CloseReason::PeerClosed),
-            Ok(count) => return Ok(count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => *readable = false,
+            Ok(count) => {
+                // Less than there was room for is all there was, and more comes with an event; the
+                // end of the stream may have come with the last one.
+                ready.readable = count == buffer.len() || ready.read_closed;
+                return Ok(count);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.readable = false,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(CloseReason::Transport(error.kind())),
         }
