@@ -276,11 +276,7 @@ impl Rules {
         }
         let framing = &self.framing;
         let data_length = judge_lengths(common, pdu_type, framing);
-        self.judge_flags(
-            common,
-            pdu_type,
-            data_length.is_ok_and(|length| length != 0),
-        )?;
+        self.judge_flags(common, pdu_type, data_length)?;
         if common.hlen != pdu_type.header_length() {
             return Err(PduError::field(2));
         }
@@ -304,14 +300,15 @@ impl Rules {
         Ok((pdu_type, data_length))
     }
 
-    /// Digest flags say what was negotiated, neither more nor less; no unknown flag is set.
+    /// Digest flags say what was negotiated, neither more nor less; no unknown flag is set. Where
+    /// lengths are wrong, whether there is data is not known, and the flag of its digest not judged.
     fn judge_flags(
         &self,
         common: &CommonHeader,
         pdu_type: PduType,
-        has_data: bool,
+        data_length: Result<u32, PduError>,
     ) -> Result<(), PduError> {
-        let optional = match pdu_type {
+        let mut optional = match pdu_type {
             PduType::H2cData => flags::LAST_PDU,
             PduType::C2hData => flags::LAST_PDU | flags::SUCCESS,
             PduType::IcReq
@@ -326,8 +323,12 @@ impl Rules {
         if pdu_type.has_digests() && self.framing.header_digest {
             expected |= flags::HEADER_DIGEST;
         }
-        if pdu_type.has_digests() && self.framing.data_digest && has_data {
-            expected |= flags::DATA_DIGEST;
+        if pdu_type.may_carry_data() && self.framing.data_digest {
+            match data_length {
+                Ok(0) => {}
+                Ok(_) => expected |= flags::DATA_DIGEST,
+                Err(_) => optional |= flags::DATA_DIGEST,
+            }
         }
         if common.flags & !optional == expected {
             Ok(())
@@ -411,3 +412,6 @@ fn fill(to: &mut [u8], have: usize, need: usize, input: &mut &[u8]) -> usize {
     }
     end
 }
+
+#[cfg(test)]
+mod tests;

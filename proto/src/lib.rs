@@ -37,3 +37,6 @@ pub mod pdu;
 pub mod queue;
 pub mod sqe;
 pub mod status;
+
+#[cfg(test)]
+mod pair;
