@@ -1,1 +1,7 @@
+//! The established queue: the host's half against the controller's, and hostile hosts.
 
+mod choreography;
+mod golden;
+mod hostile_commands;
+mod hostile_data;
+mod target;
