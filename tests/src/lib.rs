@@ -1,1 +1,3 @@
 //! The tests that see nvmfd from outside.
+
+pub mod pcap;

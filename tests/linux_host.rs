@@ -1,0 +1,196 @@
+//! Real Linux hosts against nvmfd: Debian kernels under QEMU run the exercise of `vm/guest`.
+//!
+//! `cargo test -p nvmfd-tests --test linux_host -- --kernel 6.12 --level full`; `vm/options.rs` has
+//! every option. With `--target nvmet` the guest exercises Linux's own target instead, which shows
+//! that the exercise is right. What cannot run here is reported as skipped, with the reason.
+//!
+//! Everything runs in a network and process namespace of its own: ports and addresses are free,
+//! nothing gets out, and nothing is left behind however this program ends.
+
+#![forbid(unsafe_code)]
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::{env, fs};
+
+use options::{Options, Which};
+use tally::Tally;
+use target::Target;
+
+#[path = "vm/capture.rs"]
+mod capture;
+#[path = "vm/guest.rs"]
+mod guest;
+#[path = "vm/options.rs"]
+mod options;
+#[path = "vm/probe.rs"]
+mod probe;
+#[path = "vm/tally.rs"]
+mod tally;
+#[path = "vm/target.rs"]
+mod target;
+
+fn main() -> ExitCode {
+    let mut options = match Options::parse(env::args().skip(1)) {
+        Ok(options) => options,
+        Err(usage) => {
+            eprintln!("{usage}");
+            return ExitCode::from(64);
+        }
+    };
+    if options.list {
+        println!("linux_host: test");
+        return ExitCode::SUCCESS;
+    }
+    let mut tally = Tally::default();
+    match options.inside.take() {
+        None => {
+            // Returns only if there is nothing to run.
+            outside(&options, &mut tally);
+        }
+        Some(before) => {
+            tally = before;
+            inside(&options, &mut tally);
+        }
+    }
+    tally.finish()
+}
+
+/// Prepares what needs the network, then becomes `unshare`, which starts [`inside`].
+fn outside(options: &Options, tally: &mut Tally) {
+    let ready = options
+        .kernels
+        .iter()
+        .filter(|kernel| build_image(kernel, tally));
+    let ready: Vec<&String> = ready.collect();
+    if ready.is_empty() {
+        return;
+    }
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--net", "--pid", "--fork", "--kill-child"]);
+    if !nix::unistd::geteuid().is_root() {
+        unshare.arg("--map-root-user");
+    }
+    let args: Vec<_> = unshare.get_args().map(ToOwned::to_owned).collect();
+    let possible = Command::new("unshare")
+        .args(args)
+        .arg("true")
+        .stderr(Stdio::null())
+        .status();
+    if !possible.is_ok_and(|status| status.success()) {
+        tally.skipped(
+            "all",
+            "no network namespace can be made here (root may, or unprivileged user namespaces)",
+        );
+        return;
+    }
+    if options.target == Which::Nvmfd {
+        match build_nvmfd() {
+            Ok(path) => unshare.env("NVMFD", path),
+            Err(why) => return tally.failed("nvmfd", &why),
+        };
+    }
+    let me = env::current_exe().expect("a running program has a path");
+    let why = unshare
+        .arg(me)
+        .args(options.inside_args(&ready, tally))
+        .exec();
+    tally.failed("unshare", &why.to_string());
+}
+
+/// Each kernel with a target of its own, so that one's end is not the other's beginning.
+fn inside(options: &Options, tally: &mut Tally) {
+    let up = "ip link set lo up && ip addr replace 10.99.0.1/32 dev lo";
+    if !Command::new("sh")
+        .args(["-c", up])
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        return tally.failed("network", "the loopback interface cannot be set up");
+    }
+    for kernel in &options.kernels {
+        if let Err(why) = exercise(kernel, options, tally) {
+            tally.failed(kernel, &why);
+        }
+    }
+}
+
+fn exercise(kernel: &str, options: &Options, tally: &mut Tally) -> Result<(), String> {
+    let run = vm_dir().join(format!("run-{kernel}"));
+    fs::create_dir_all(&run).map_err(|error| format!("{}: {error}", run.display()))?;
+    let mut target = match options.target {
+        Which::Nvmet => None,
+        Which::Nvmfd => Some(Target::start(&run)?),
+    };
+    let job = guest::Job {
+        kernel,
+        image: &vm_dir().join(kernel),
+        run: &run,
+        options,
+    };
+    match &options.capture {
+        Some(file) => capture::record(file, || job.run(target.as_mut(), tally)),
+        None => {
+            job.run(target.as_mut(), tally);
+            Ok(())
+        }
+    }
+}
+
+/// Whether there is an image to boot; if not, that is counted.
+fn build_image(kernel: &str, tally: &mut Tally) -> bool {
+    let build = Command::new(script("image.sh"))
+        .arg(kernel)
+        .arg(vm_dir())
+        .stdout(Stdio::null())
+        .status();
+    match build.map(|status| status.code()) {
+        Ok(Some(0)) => return true,
+        Ok(Some(2)) => tally.skipped(kernel, "no image can be made here; image.sh says why above"),
+        Ok(code) => tally.failed(kernel, &format!("image.sh: {code:?}")),
+        Err(error) => tally.failed(kernel, &format!("image.sh: {error}")),
+    }
+    false
+}
+
+/// The daemon to test: `NVMFD`, or a fresh build (a stale one would prove nothing).
+fn build_nvmfd() -> Result<PathBuf, String> {
+    if let Some(path) = env::var_os("NVMFD") {
+        return Ok(path.into());
+    }
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--package",
+            "nvmfd",
+            "--target-dir",
+        ])
+        .arg(target_dir())
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(target_dir().join("release/nvmfd")),
+        _ => Err("cargo build --release --package nvmfd failed".into()),
+    }
+}
+
+/// Cargo's, found from this executable: `target/debug/deps/linux_host-…`.
+fn target_dir() -> PathBuf {
+    let me = env::current_exe().expect("a running program has a path");
+    me.ancestors()
+        .nth(3)
+        .expect("cargo runs tests three levels down")
+        .to_owned()
+}
+
+fn vm_dir() -> PathBuf {
+    target_dir().join("vm")
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("vm").join(name)
+}

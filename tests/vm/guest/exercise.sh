@@ -1,0 +1,31 @@
+# The exercise: a Linux host uses the target for everything that a host does.
+#
+# Settings: TARGET (nvmfd, or nvmet for the reference in this guest), LEVEL (essential or full),
+# ADDRESS, PORT, DISCOVERY_PORT, NQN. The order matters: each part leaves the host disconnected.
+# shellcheck shell=sh
+. /job/steps.sh
+. /job/nvmet.sh
+. /job/discovery.sh
+. /job/admin.sh
+. /job/data.sh
+. /job/trouble.sh
+
+[ "$TARGET" = nvmfd ] || step "the reference target is set up" nvmet_up
+
+discovery_steps
+digest_steps
+
+step "connect" connect
+admin_steps
+data_steps
+step "disconnect" disconnect
+
+trouble_steps
+plan
+
+# The runner ends this guest without warning and looks at what that did to the target.
+if [ "$TARGET" = nvmfd ]; then
+	[ "$LEVEL" = essential ] || die_under_io freeze
+	die_under_io kill
+fi
+plan >/dev/null

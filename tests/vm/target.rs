@@ -1,0 +1,174 @@
+//! The daemon under test as a process: started, restarted, killed, and asked whether it serves.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use std::{env, io};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::probe;
+
+/// Not a loopback address: a guest that read one in the discovery log would talk to itself.
+pub(crate) const ADDRESS: &str = "10.99.0.1";
+/// In a network namespace of our own the well-known ports are free.
+pub(crate) const PORT: u16 = 4420;
+pub(crate) const DISCOVERY_PORT: u16 = 8009;
+pub(crate) const NQN: &str = "nqn.2014-08.org.example:linux-host";
+
+const DISCOVERY_NQN: &str = "nqn.2014-08.org.nvmexpress.discovery";
+const NAMESPACE_SIZE: u64 = 64 << 20;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) struct Target {
+    process: Child,
+    run: PathBuf,
+}
+
+impl Target {
+    /// Starts the daemon of `NVMFD` with a RAM disk and a fresh file in `run`.
+    pub(crate) fn start(run: &Path) -> Result<Self, String> {
+        let file = run.join("namespace");
+        let fresh = File::create(&file).and_then(|file| file.set_len(NAMESPACE_SIZE));
+        fresh.map_err(|error| format!("{}: {error}", file.display()))?;
+        // Logs are appended to, so that a restart does not hide what came before.
+        fs::write(run.join("nvmfd.log"), "").map_err(|error| format!("nvmfd.log: {error}"))?;
+        let process = spawn(run).map_err(|error| format!("nvmfd: {error}"))?;
+        let mut target = Self {
+            process,
+            run: run.to_owned(),
+        };
+        target.wait_until_serving()?;
+        Ok(target)
+    }
+
+    /// As an operator does it.
+    pub(crate) fn restart(&mut self) -> Result<(), String> {
+        self.end(Signal::SIGTERM)
+            .and_then(|status| match status.success() {
+                true => self.start_again(),
+                false => Err(format!("nvmfd ended with {status} at SIGTERM")),
+            })
+    }
+
+    /// As a crash does it.
+    pub(crate) fn kill(&mut self) -> Result<(), String> {
+        self.end(Signal::SIGKILL)?;
+        self.start_again()
+    }
+
+    /// Still the same process, and it lets a new host connect on both ports.
+    pub(crate) fn serves(&mut self) -> Result<(), String> {
+        if let Ok(Some(status)) = self.process.try_wait() {
+            return Err(format!("nvmfd has ended with {status}"));
+        }
+        probe::connect(ADDRESS, PORT, NQN)?;
+        probe::connect(ADDRESS, DISCOVERY_PORT, DISCOVERY_NQN)
+    }
+
+    /// Waits for the daemon to close every connection of a host that has fallen silent.
+    pub(crate) fn forgets_silent_host(&self, limit: Duration) -> Result<(), String> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match probe::open_connections(PORT)? {
+                0 => return Ok(()),
+                open if Instant::now() > deadline => {
+                    return Err(format!("{open} connections still open after {limit:?}"));
+                }
+                _ => sleep(Duration::from_millis(200)),
+            }
+        }
+    }
+
+    pub(crate) fn log_tail(&self) -> String {
+        tail(&self.run.join("nvmfd.log"), 30)
+    }
+
+    fn start_again(&mut self) -> Result<(), String> {
+        self.process = spawn(&self.run).map_err(|error| format!("nvmfd: {error}"))?;
+        self.wait_until_serving()
+    }
+
+    fn wait_until_serving(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.serves() {
+                Ok(()) => return Ok(()),
+                Err(why) if Instant::now() > deadline || self.has_ended() => {
+                    return Err(format!("{why}\n{}", self.log_tail()));
+                }
+                Err(_) => sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    fn has_ended(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(Some(_)))
+    }
+
+    fn end(&mut self, signal: Signal) -> Result<ExitStatus, String> {
+        send(&self.process, signal)?;
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            match self.process.try_wait() {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) => sleep(Duration::from_millis(20)),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Err(format!("nvmfd still runs {PATIENCE:?} after {signal}"))
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(run: &Path) -> io::Result<Child> {
+    let program = env::var_os("NVMFD").expect("the part outside the namespaces sets it");
+    let log = File::options().append(true).open(run.join("nvmfd.log"))?;
+    Command::new(program)
+        .args([
+            "-d",
+            "-F",
+            "-g",
+            "-G",
+            "-p",
+            &PORT.to_string(),
+            "-P",
+            &DISCOVERY_PORT.to_string(),
+        ])
+        .args([
+            "-n",
+            NQN,
+            "--listen",
+            ADDRESS,
+            "--discovery-listen",
+            ADDRESS,
+            "ramdisk:64m",
+        ])
+        .arg(run.join("namespace"))
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+}
+
+pub(crate) fn send(process: &Child, signal: Signal) -> Result<(), String> {
+    let pid = i32::try_from(process.id()).map_err(|error| error.to_string())?;
+    kill(Pid::from_raw(pid), signal).map_err(|error| format!("{signal}: {error}"))
+}
+
+/// The last lines of a log.
+pub(crate) fn tail(file: &Path, lines: usize) -> String {
+    let text = fs::read(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
