@@ -5,7 +5,7 @@
 //! all the same, with an error. All methods take `&self`: many queues use one backend at a time,
 //! and two overlapping requests in flight have no order, as NVMe has it.
 //!
-//! [`ram`] answers at once; [`file`] and [`disk`] may sleep and belong on the I/O pool, which
+//! [`ram`] answers at once; [`mod@file`] and [`disk`] may sleep and belong on the I/O pool, which
 //! [`Character::blocking`] says. Descriptors are opened here, once, at start.
 
 #![forbid(unsafe_code)]

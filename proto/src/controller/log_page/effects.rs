@@ -6,8 +6,10 @@ use super::super::features::Feature;
 use super::super::namespace::any_volatile_cache;
 use crate::opcode::{self, admin, nvm};
 
-/// Commands Supported and Effects (Base 2.0 §5.16.1.6): admin commands, I/O commands, reserved.
-pub(super) fn commands() -> Vec<u8> {
+/// Commands Supported and Effects (Base 2.0 §5.16.1.6): admin commands, I/O commands of a command
+/// set, reserved. Linux: nvme-cli before 2.4 asks for the Zoned one too, and takes an error for the
+/// end; that none of its commands is supported is as true.
+pub(super) fn commands(command_set: u8) -> Vec<u8> {
     let of_controller = [
         admin::GET_LOG_PAGE,
         admin::IDENTIFY,
@@ -26,11 +28,12 @@ pub(super) fn commands() -> Vec<u8> {
         nvm::COPY,
     ];
     let mut page = table(of_controller.map(|opcode| (opcode, SUPPORTED | CONTROLLER_SCOPE)));
+    let of_namespace = reading
+        .map(|opcode| (opcode, SUPPORTED | NAMESPACE_SCOPE))
+        .into_iter()
+        .chain(writing.map(|opcode| (opcode, SUPPORTED | CHANGES_BLOCKS | NAMESPACE_SCOPE)));
     page.extend(table(
-        reading
-            .map(|opcode| (opcode, SUPPORTED | NAMESPACE_SCOPE))
-            .into_iter()
-            .chain(writing.map(|opcode| (opcode, SUPPORTED | CHANGES_BLOCKS | NAMESPACE_SCOPE))),
+        of_namespace.filter(|_| command_set == NVM_COMMAND_SET),
     ));
     page.resize(4096, 0);
     page
@@ -56,6 +59,8 @@ pub(super) fn table(entries: impl IntoIterator<Item = (u8, u32)>) -> Vec<u8> {
     table.into_iter().flat_map(u32::to_le_bytes).collect()
 }
 
+/// CSI of the NVM command set, the only one there is.
+const NVM_COMMAND_SET: u8 = 0;
 /// CSUPP, FSUPP.
 const SUPPORTED: u32 = 1;
 /// LBCC: changes logical blocks.

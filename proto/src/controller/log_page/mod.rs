@@ -55,6 +55,8 @@ pub struct LogRead {
     pub length: u32,
     /// Leave the page's event as it is (RAE).
     pub retain_event: bool,
+    /// I/O command set that the page is about (CSI), where pages differ by it.
+    pub command_set: u8,
 }
 
 impl LogPage {
@@ -98,8 +100,8 @@ impl LogRead {
     ///
     /// # Errors
     /// Invalid Log Page for pages that do not exist; Invalid Field for an offset that is not a
-    /// multiple of four or counts anything but bytes, a length beyond `max_transfer`, another
-    /// command set than NVM, or the health of a single namespace.
+    /// multiple of four or counts anything but bytes, a length beyond `max_transfer`, or the
+    /// health of a single namespace.
     pub fn parse(sqe: &Sqe, kind: Kind, max_transfer: u32) -> Result<Self, Status> {
         let [lid, lsp_rae, numdl @ ..] = sqe.cdw10.get().to_le_bytes();
         let numd = u64::from(u16::from_le_bytes(numdl)) | u64::from(sqe.cdw11.get() & 0xffff) << 16;
@@ -112,12 +114,12 @@ impl LogRead {
             .ok_or(Status::INVALID_LOG_PAGE.dnr())?;
         let length = u32::try_from((numd + 1) * 4).unwrap_or(u32::MAX);
         let foreign = match page {
-            LogPage::CommandEffects => cdw14 & COMMAND_SET != 0,
             LogPage::Health => !matches!(sqe.nsid.get(), 0 | super::BROADCAST_NSID),
             LogPage::SupportedPages
             | LogPage::ErrorInformation
             | LogPage::FirmwareSlots
             | LogPage::ChangedNamespaces
+            | LogPage::CommandEffects
             | LogPage::FeatureEffects
             | LogPage::ManagementEffects
             | LogPage::Discovery => false,
@@ -130,6 +132,7 @@ impl LogRead {
             offset,
             length,
             retain_event: lsp_rae & RETAIN_EVENT != 0,
+            command_set: cdw14.to_be_bytes().first().copied().unwrap_or_default(),
         })
     }
 
@@ -171,7 +174,7 @@ impl Controller {
                 page.resize(super::event::CHANGED_LIST_ENTRIES * 4, 0);
                 read.of(&page)
             }
-            LogPage::CommandEffects => read.of(&effects::commands()),
+            LogPage::CommandEffects => read.of(&effects::commands(read.command_set)),
             LogPage::FeatureEffects => read.of(&effects::features(env)),
             LogPage::ManagementEffects => read.of(&[0; 4096]),
             LogPage::Discovery => env.discovery.read(read.offset, read.length),
@@ -203,7 +206,5 @@ fn supported_pages(kind: Kind) -> Vec<u8> {
 const RETAIN_EVENT: u8 = 1 << 7;
 /// Dword 14, bit 23: the offset is an index.
 const OFFSET_TYPE: u32 = 1 << 23;
-/// Dword 14, bits 31:24: command set.
-const COMMAND_SET: u32 = 0xff << 24;
 /// LSUPP.
 const PAGE_SUPPORTED: u32 = 1;
