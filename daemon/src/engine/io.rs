@@ -17,6 +17,9 @@ use super::namespace::Namespace;
 /// Bytes that Verify and Copy hold at a time.
 const PIECE: u64 = 1 << 20;
 
+/// Bytes whose space is given back at a time.
+const FREE_PIECE: u64 = 64 << 20;
+
 /// Executes a command with the data that came with it. With `durable`, what it writes is on stable
 /// storage before it returns, as a host asks that switched the write cache off.
 pub fn execute(namespace: &Namespace, command: &Command, data: &[u8], durable: bool) -> Executed {
@@ -49,6 +52,19 @@ pub fn execute(namespace: &Namespace, command: &Command, data: &[u8], durable: b
             .and_then(|()| settle(namespace, *fua || durable)),
     };
     Executed::Done(done.map_or_else(Completion::error, |()| Completion::SUCCESS))
+}
+
+/// Whether a command may take long even in memory, because one entry can name gigabytes.
+pub fn takes_long(command: &Command) -> bool {
+    match command {
+        Command::WriteZeroes { .. }
+        | Command::DatasetManagement { .. }
+        | Command::Verify { .. }
+        | Command::Copy { .. } => true,
+        Command::Flush | Command::Read { .. } | Command::Write { .. } | Command::Compare { .. } => {
+            false
+        }
+    }
 }
 
 /// Executes Compare and Write of the same blocks as one: nothing else is written in between (Base
@@ -137,33 +153,35 @@ fn write_zeroes(namespace: &Namespace, extent: &Extent, deallocate: bool) -> Res
 fn deallocate(namespace: &Namespace, data: &[u8], ranges: u16) -> Result<(), Status> {
     let geometry = &namespace.geometry;
     let extents = nvm::deallocate_ranges(data, ranges, geometry)?;
-    let _shared = namespace.gate.read();
-    for extent in extents.iter().filter(|extent| extent.blocks != 0) {
-        namespace
-            .backend
-            .deallocate(extent.offset(geometry), extent.bytes(geometry))
-            .map_err(|error| write_failed(namespace, &error))?;
+    for extent in extents {
+        for (offset, bytes) in pieces(extent.offset(geometry), extent.bytes(geometry), FREE_PIECE) {
+            let _shared = namespace.gate.read();
+            let freed = namespace.backend.deallocate(offset, bytes);
+            freed.map_err(|error| write_failed(namespace, &error))?;
+        }
     }
     Ok(())
 }
 
 fn verify(namespace: &Namespace, extent: &Extent) -> Result<(), Status> {
     let geometry = &namespace.geometry;
-    pieces(extent.offset(geometry), extent.bytes(geometry)).try_for_each(|(offset, bytes)| {
-        let mut buffer = vec![0; length(bytes)];
-        let read = namespace.backend.read(offset, &mut buffer);
-        read.map_err(|error| read_failed(namespace, &error))
-    })
+    pieces(extent.offset(geometry), extent.bytes(geometry), PIECE).try_for_each(
+        |(offset, bytes)| {
+            let mut buffer = vec![0; length(bytes)];
+            let read = namespace.backend.read(offset, &mut buffer);
+            read.map_err(|error| read_failed(namespace, &error))
+        },
+    )
 }
 
 fn copy(namespace: &Namespace, data: &[u8], ranges: u16, destination: u64) -> Result<(), Status> {
     let geometry = &namespace.geometry;
     let plan = nvm::copy_ranges(data, ranges, destination, geometry)?;
     let mut to = plan.destination.offset(geometry);
-    let _shared = namespace.gate.read();
     for source in &plan.sources {
-        for (offset, bytes) in pieces(source.offset(geometry), source.bytes(geometry)) {
+        for (offset, bytes) in pieces(source.offset(geometry), source.bytes(geometry), PIECE) {
             let mut buffer = vec![0; length(bytes)];
+            let _shared = namespace.gate.read();
             let read = namespace.backend.read(offset, &mut buffer);
             read.map_err(|error| read_failed(namespace, &error))?;
             let written = namespace.backend.write(to, &buffer);
@@ -174,11 +192,12 @@ fn copy(namespace: &Namespace, data: &[u8], ranges: u16, destination: u64) -> Re
     Ok(())
 }
 
-/// A range in pieces that are held in memory one at a time.
-fn pieces(offset: u64, bytes: u64) -> impl Iterator<Item = (u64, u64)> {
-    (0..bytes.div_ceil(PIECE)).map(move |index| {
-        let start = index * PIECE;
-        (offset + start, PIECE.min(bytes - start))
+/// A range in pieces of `most` bytes, each of which is done with before the next: memory is bounded,
+/// and so is how long the gate is held.
+fn pieces(offset: u64, bytes: u64, most: u64) -> impl Iterator<Item = (u64, u64)> {
+    (0..bytes.div_ceil(most)).map(move |index| {
+        let start = index * most;
+        (offset + start, most.min(bytes - start))
     })
 }
 

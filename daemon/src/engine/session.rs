@@ -193,7 +193,9 @@ impl Session {
         };
         let durable = self.is_durable();
         match parsed {
-            Ok((namespace, command)) if namespace.character.blocking => {
+            Ok((namespace, command))
+                if namespace.character.blocking || io::takes_long(&command) =>
+            {
                 self.submit(
                     tag,
                     Task::Command {
@@ -216,21 +218,16 @@ impl Session {
         let (expected, data) = (self.queue.take_data(first), self.queue.take_data(second));
         match self.parse_fused(first, second) {
             Ok((namespace, extent, fua)) => {
+                // Even in memory: the pool may wait until other writes have ended, a reactor may not.
                 let durable = self.is_durable() || fua;
-                if namespace.character.blocking {
-                    let task = Task::Fused {
-                        namespace,
-                        extent,
-                        expected,
-                        data,
-                        durable,
-                    };
-                    self.submit(first, task, turn);
-                } else {
-                    let executed =
-                        io::execute_fused(&namespace, &extent, &expected, &data, durable);
-                    self.answer(first, executed);
-                }
+                let task = Task::Fused {
+                    namespace,
+                    extent,
+                    expected,
+                    data,
+                    durable,
+                };
+                self.submit(first, task, turn);
             }
             Err(status) => self.answer(first, Executed::Fused(status.into(), status.into())),
         }

@@ -192,8 +192,8 @@ impl Queue {
         let fused = slot.partner.is_some() || self.fused_first == Some(tag);
         if !fused {
             slot.phase = Phase::Executing;
+            self.executing += slot.moves();
             self.ready.push_back(tag);
-            self.promised += u64::from(slot.to_host);
         } else if let Some(partner) = slot.partner {
             let complete = |slot: &Slot| slot.phase == Phase::Complete;
             if self.inflight.get(partner).is_some_and(complete) {
@@ -211,6 +211,7 @@ impl Queue {
         for tag in [first, second] {
             if let Some(slot) = self.inflight.get_mut(tag) {
                 slot.phase = Phase::Executing;
+                self.executing += slot.moves();
             }
         }
         self.ready.push_back(first);

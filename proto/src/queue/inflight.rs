@@ -89,6 +89,13 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// Bytes that the command moves, whichever way.
+    pub(super) fn moves(&self) -> u64 {
+        u64::from(self.expected) + u64::from(self.to_host)
+    }
+}
+
 /// A table of slots that grows with use and never beyond what its owner admits.
 #[derive(Debug, Default)]
 pub(super) struct Inflight {

@@ -100,8 +100,8 @@ pub struct Queue {
     unsolicited: VecDeque<Tag>,
     /// Bytes asked for by R2T and not yet executed.
     solicited: u64,
-    /// Bytes that commands in execution will send.
-    promised: u64,
+    /// Bytes that commands in execution have brought or will send.
+    executing: u64,
     dead: bool,
 }
 
@@ -121,7 +121,7 @@ impl Queue {
             fused_first: None,
             unsolicited: VecDeque::new(),
             solicited: 0,
-            promised: 0,
+            executing: 0,
             dead: false,
         }
     }
@@ -285,7 +285,7 @@ impl Queue {
             self.solicit();
         }
         if slot.phase == Phase::Executing {
-            self.promised = self.promised.saturating_sub(u64::from(slot.to_host));
+            self.executing = self.executing.saturating_sub(slot.moves());
         }
         Some(slot)
     }
@@ -318,10 +318,11 @@ impl Queue {
         &mut self.outbox
     }
 
-    /// Bytes that wait to be sent or will, by commands in execution: what a host that does not read
-    /// makes us hold.
+    /// Bytes that wait to be sent, or that commands in execution have brought or will send: what a
+    /// host makes us hold that sends but does not read, or sends faster than its storage is. It
+    /// shrinks without further input.
     pub fn backlog(&self) -> u64 {
-        self.outbox.len() as u64 + self.promised
+        self.outbox.len() as u64 + self.executing
     }
 
     /// Commands not yet answered.
