@@ -163,12 +163,13 @@ impl Sqe {
         (self.opcode == opcode::FABRICS).then_some(fctype)
     }
 
-    /// Which part of a fused operation this is.
+    /// Which part of a fused operation this is. Fabrics commands are none; theirs are reserved bits.
     ///
     /// # Errors
     /// Invalid Field for the reserved value 11b.
     pub fn fuse(&self) -> Result<Fuse, Status> {
         match self.flags & 0b11 {
+            _ if self.opcode == opcode::FABRICS => Ok(Fuse::Normal),
             0b00 => Ok(Fuse::Normal),
             0b01 => Ok(Fuse::First),
             0b10 => Ok(Fuse::Second),

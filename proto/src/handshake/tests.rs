@@ -534,6 +534,7 @@ fn row_31_a_second_command_before_the_answer_does_not_get_through() {
 #[test]
 fn row_35_reserved_attributes_and_bytes_are_not_looked_at() {
     let (mut sqe, mut data) = wishes().connect.to_wire(0);
+    sqe.flags |= 0b11_1111;
     sqe.cdw11 = (sqe.cdw11.get() | 0xfffb_0000).into();
     sqe.cdw15 = u32::MAX.into();
     data.as_mut_bytes()[18..256].fill(0xff);

@@ -74,11 +74,10 @@ impl Queue {
     /// Ties the halves of a fused pair, which must come one right after the other (Base 2.0 §3.4.2).
     fn pair(&mut self, tag: Tag, fuse: Result<Fuse, Status>) -> Result<(), Status> {
         let first = self.fused_first.take();
-        let fuse = fuse.unwrap_or(Fuse::Normal);
-        if let Some(first) = first.filter(|_| fuse != Fuse::Second) {
+        if let Some(first) = first.filter(|_| fuse != Ok(Fuse::Second)) {
             self.fail(first, Status::FUSED_MISSING.into());
         }
-        match (fuse, first) {
+        match (fuse?, first) {
             (Fuse::Normal, _) => {}
             (Fuse::First, _) => self.fused_first = Some(tag),
             (Fuse::Second, None) => return Err(Status::FUSED_MISSING),

@@ -219,10 +219,17 @@ fn row_52_halves_of_a_fused_pair_fail_without_each_other_under_their_own_identif
         }
         assert_eq!(failed, expected);
     }
-    // Both bits at once are no fusion at all; the engine refuses the command.
+    // Both bits at once are reserved; a first half before them is alone.
     let mut target = Target::new(PLAIN);
-    target.feed(&fused(1, 0b11)).unwrap();
-    assert!(target.queue.sqe(target.ready[0]).unwrap().fuse().is_err());
+    target.feed(&fused(1, first)).unwrap();
+    let steps = target.feed(&fused(2, 0b11)).unwrap();
+    let (cid, status) = (2, Status::INVALID_FIELD.dnr());
+    let missed = Step::Failed {
+        cid: 1,
+        status: missing,
+    };
+    assert_eq!(steps, [missed, Step::Failed { cid, status }]);
+    assert!(target.ready.is_empty() && target.queue.outstanding() == 0);
 }
 
 #[test]
