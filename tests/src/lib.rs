@@ -1,3 +1,17 @@
 //! The tests that see nvmfd from outside.
+//!
+//! * [`target`]: the program itself, started on loopback with ports of its own.
+//! * [`peer`]: a host in user space around the protocol crate's host half, or a raw socket for what
+//!   no host would send.
+//! * [`usage`]: what the program holds, as the system counts it.
+//! * [`pcap`]: captured conversations with a real Linux host.
+//!
+//! The stories are in `loopback.rs` and `hostile/`, real Linux hosts in `linux_host.rs`, the
+//! benchmark in `src/bin/bench`.
+
+#![forbid(unsafe_code)]
 
 pub mod pcap;
+pub mod peer;
+pub mod target;
+pub mod usage;

@@ -1,0 +1,15 @@
+//! Hostile peers against the real program: the rows of protocol.md §2.2 that are met over a socket.
+//!
+//! Beside each attack a healthy host keeps its data, and afterwards the program holds what it held
+//! before: descriptors, threads, memory ([`scene`]). By what the peer has got to: nothing
+//! ([`negotiation`]), any stage ([`headers`]), a Connect ([`connect`]), an I/O queue ([`commands`]).
+//! [`crowds`] are many peers, or greedy ones.
+
+#![forbid(unsafe_code)]
+
+mod commands;
+mod connect;
+mod crowds;
+mod headers;
+mod negotiation;
+mod scene;

@@ -1,0 +1,284 @@
+//! The real program on loopback: started, asked for its ports, ended.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use nvmf_proto::nqn::Nqn;
+use tempfile::TempDir;
+
+use crate::usage::Usage;
+
+/// Name of the subsystem that targets serve unless told otherwise.
+pub const NQN: &str = "nqn.2014-08.org.example:vol0";
+
+/// What a target may take to start, or to end when it is asked to.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How to start a target. What is not said is like FreeBSD's `nvmfd -d -F -g -G ramdisk:64m`.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Where to listen, for I/O and for discovery.
+    pub addresses: Vec<IpAddr>,
+    /// What to serve.
+    pub devices: Vec<String>,
+    /// Further arguments.
+    pub arguments: Vec<String>,
+    /// Descriptors that it may have, if not as many as this test.
+    pub descriptors: Option<u32>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            addresses: vec![Ipv4Addr::LOCALHOST.into()],
+            devices: vec!["ramdisk:64m".into()],
+            arguments: ["-F", "-g", "-G"].map(String::from).to_vec(),
+            descriptors: None,
+        }
+    }
+}
+
+/// A running nvmfd. It is killed when this goes; its log is shown if a test failed.
+#[derive(Debug)]
+pub struct Target {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    log_reader: Option<JoinHandle<()>>,
+    io: Vec<SocketAddr>,
+    discovery: Vec<SocketAddr>,
+    directory: TempDir,
+}
+
+impl Target {
+    /// Starts one with a RAM disk of 64 MiB, all digests, on 127.0.0.1.
+    pub fn start() -> Self {
+        Self::with(&Setup::default())
+    }
+
+    /// Starts one.
+    ///
+    /// # Panics
+    /// If it does not serve soon.
+    pub fn with(setup: &Setup) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut command = match setup.descriptors {
+            None => Command::new(binary()),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+                shell.args(["-c", &script]).arg(binary());
+                shell
+            }
+        };
+        command.args(["-d", "-p", "0", "-P", "0", "-n", NQN]);
+        for address in &setup.addresses {
+            let address = address.to_string();
+            command.args(["--listen", &address, "--discovery-listen", &address]);
+        }
+        command.args(&setup.arguments).args(&setup.devices);
+        command.current_dir(directory.path());
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("nvmfd can be started");
+        let log = Arc::new(Mutex::new(String::new()));
+        let log_reader = child
+            .stderr
+            .take()
+            .map(|stderr| keep(stderr, Arc::clone(&log)));
+        let lines = child.stdout.take().map(banner).expect("its output");
+        let mut target = Self {
+            child,
+            log,
+            log_reader,
+            io: Vec::new(),
+            discovery: Vec::new(),
+            directory,
+        };
+        target.read_banner(&lines);
+        target
+    }
+
+    fn read_banner(&mut self, lines: &Receiver<String>) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.io.is_empty() || self.discovery.is_empty() {
+            match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    let addresses = addresses(&line);
+                    match line.split(' ').next() {
+                        Some("I/O") => self.io.extend(addresses),
+                        Some("Discovery") => self.discovery.extend(addresses),
+                        _ => {}
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("nvmfd does not say where it listens"),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.child.wait();
+                    panic!("nvmfd did not start: {status:?}\n{}", self.log());
+                }
+            }
+        }
+    }
+
+    /// Where hosts connect; the first address of the set-up.
+    pub fn io(&self) -> SocketAddr {
+        self.io[0]
+    }
+
+    /// All addresses where hosts connect.
+    pub fn all_io(&self) -> &[SocketAddr] {
+        &self.io
+    }
+
+    /// Where hosts ask what there is.
+    pub fn discovery(&self) -> SocketAddr {
+        self.discovery[0]
+    }
+
+    /// Name of the subsystem.
+    pub fn nqn(&self) -> Nqn {
+        NQN.parse().expect("a name")
+    }
+
+    /// A directory that goes when the target does.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// What the system counts for it now; `None` where there is no /proc.
+    pub fn usage(&self) -> Option<Usage> {
+        Usage::of(self.child.id())
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("the log").clone()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Asks it to end and waits until it has.
+    ///
+    /// # Panics
+    /// If it does not end soon.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("nvmfd does not end");
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process identifier");
+        // It may have ended by itself.
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(reader) = self.log_reader.take() {
+            let _ = reader.join();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- nvmfd's log\n{}---", self.log());
+        }
+    }
+}
+
+/// The program, built once, as this test was: with or without optimisation. `NVMFD` in the
+/// environment names another one.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match std::env::var_os("NVMFD") {
+        Some(path) => path.into(),
+        None => build(),
+    })
+}
+
+fn build() -> PathBuf {
+    let this = std::env::current_exe().expect("our own path");
+    // Tests are in deps/, beside which binaries are.
+    let directory = this
+        .ancestors()
+        .skip(1)
+        .find(|path| !path.ends_with("deps"))
+        .expect("a directory");
+    let target = directory.parent().expect("the target directory");
+    let mut command = Command::new(env!("CARGO"));
+    command.args([
+        "build",
+        "--quiet",
+        "--package",
+        "nvmfd",
+        "--bin",
+        "nvmfd",
+        "--target-dir",
+    ]);
+    command.arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if directory.ends_with("release") {
+        command.arg("--release");
+    }
+    let status = command.status().expect("cargo can be started");
+    assert!(status.success(), "nvmfd could not be built");
+    directory.join("nvmfd")
+}
+
+/// Addresses that a line of the banner names; "all addresses" are reached at loopback's.
+fn addresses(line: &str) -> Vec<SocketAddr> {
+    let words = line.split([' ', ',']);
+    let mut found: Vec<SocketAddr> = words.filter_map(|word| word.parse().ok()).collect();
+    if let Some((_, port)) = line.split_once("port ")
+        && let Ok(port) = port.parse()
+    {
+        found.push((Ipv4Addr::LOCALHOST, port).into());
+    }
+    found
+}
+
+/// Passes a banner on, line by line, for as long as anybody listens.
+fn banner(stdout: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            // Read to the end even when nobody listens, so that nvmfd is never stopped by it.
+            let _ = sender.send(line);
+        }
+    });
+    receiver
+}
+
+fn keep(stderr: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let mut log = log.lock().expect("the log");
+            log.push_str(&line);
+            log.push('\n');
+        }
+    })
+}
