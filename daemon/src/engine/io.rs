@@ -222,3 +222,6 @@ fn write_failed(namespace: &Namespace, error: &io::Error) -> Status {
         _ => Status::WRITE_FAULT,
     }
 }
+
+#[cfg(test)]
+mod tests;

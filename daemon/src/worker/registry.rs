@@ -228,3 +228,194 @@ impl Association {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::namespace::Namespaces;
+
+    struct Bench {
+        registry: Registry,
+        subsystem: Arc<Subsystem>,
+        connections: u64,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self {
+                registry: Registry::default(),
+                subsystem: subsystem("a"),
+                connections: 0,
+            }
+        }
+
+        fn connection(&mut self) -> ConnectionId {
+            self.connections += 1;
+            ConnectionId {
+                reactor: 0,
+                token: 0,
+                generation: self.connections,
+            }
+        }
+
+        fn create(&mut self) -> Arc<Association> {
+            let connection = self.connection();
+            let subsystem = Some(Arc::clone(&self.subsystem));
+            self.registry
+                .create(&connect(0, 0xffff), subsystem, connection)
+                .unwrap()
+        }
+
+        /// A controller that is enabled and has been granted two I/O queues.
+        fn ready(&mut self) -> Arc<Association> {
+            let association = self.create();
+            association.set_enabled(true);
+            association.grant(2);
+            association
+        }
+
+        fn join(&mut self, connect: &Connect) -> Result<ConnectionId, ConnectReject> {
+            let connection = self.connection();
+            self.registry
+                .join(connect, &self.subsystem, connection)
+                .map(|_| connection)
+        }
+    }
+
+    fn subsystem(name: &str) -> Arc<Subsystem> {
+        Arc::new(Subsystem {
+            nqn: format!("nqn.2014-08.org.example:{name}").parse().unwrap(),
+            serial: "1".into(),
+            namespaces: Arc::new(Namespaces::default()),
+        })
+    }
+
+    fn connect(qid: u16, cntlid: u16) -> Connect {
+        Connect {
+            qid,
+            entries: 32,
+            sq_flow_control: true,
+            kato: Duration::ZERO,
+            hostid: [1; 16],
+            cntlid,
+            subnqn: "nqn.2014-08.org.example:a".parse().unwrap(),
+            hostnqn: "nqn.2014-08.org.example:host".parse().unwrap(),
+        }
+    }
+
+    const SEQUENCE: ConnectReject = ConnectReject::status(Status::COMMAND_SEQUENCE_ERROR.dnr());
+
+    #[test]
+    fn io_queues_join_the_controller_that_they_name() {
+        let mut bench = Bench::new();
+        let association = bench.ready();
+        let first = bench.join(&connect(1, association.cntlid)).unwrap();
+        let second = bench.join(&connect(2, association.cntlid)).unwrap();
+        assert_eq!(association.io_queue(1), Some(first));
+        assert_eq!(
+            bench.join(&connect(2, association.cntlid)),
+            Err(SEQUENCE),
+            "already there"
+        );
+        assert_eq!(
+            bench.join(&connect(3, association.cntlid)),
+            Err(ConnectReject::QID)
+        );
+        let mut left = bench.registry.end(&association);
+        left.sort_by_key(|id| id.generation);
+        assert_eq!(left, [first, second]);
+    }
+
+    #[test]
+    fn queues_that_come_too_early_are_told_so() {
+        let mut bench = Bench::new();
+        let association = bench.create();
+        assert_eq!(
+            bench.join(&connect(1, association.cntlid)),
+            Err(SEQUENCE),
+            "CC.EN is 0"
+        );
+        association.set_enabled(true);
+        assert_eq!(
+            bench.join(&connect(1, association.cntlid)),
+            Err(SEQUENCE),
+            "no number yet"
+        );
+        association.grant(1);
+        assert!(bench.join(&connect(1, association.cntlid)).is_ok());
+    }
+
+    #[test]
+    fn cve_2026_4652_bogus_stale_and_foreign_controllers_are_refused() {
+        let mut bench = Bench::new();
+        let association = bench.ready();
+        let cntlid = association.cntlid;
+        assert_eq!(
+            bench.join(&connect(1, cntlid + 1)),
+            Err(ConnectReject::CNTLID)
+        );
+        assert_eq!(bench.join(&connect(1, 0)), Err(ConnectReject::CNTLID));
+        let other_host = Connect {
+            hostid: [2; 16],
+            ..connect(1, cntlid)
+        };
+        assert_eq!(bench.join(&other_host), Err(ConnectReject::HOSTID));
+        let other_name = "nqn.2014-08.org.example:guest".parse().unwrap();
+        let other_host = Connect {
+            hostnqn: other_name,
+            ..connect(1, cntlid)
+        };
+        assert_eq!(bench.join(&other_host), Err(ConnectReject::HOSTNQN));
+        bench.subsystem = subsystem("b");
+        assert_eq!(bench.join(&connect(1, cntlid)), Err(ConnectReject::CNTLID));
+        bench.subsystem = association.subsystem.clone().unwrap();
+        bench.registry.end(&association);
+        assert_eq!(bench.join(&connect(1, cntlid)), Err(ConnectReject::CNTLID));
+    }
+
+    #[test]
+    fn a_cntlid_is_free_when_the_last_queue_is_gone_and_not_reused_at_once() {
+        let mut bench = Bench::new();
+        let association = bench.ready();
+        let queue = bench.join(&connect(1, association.cntlid)).unwrap();
+        bench.registry.end(&association);
+        assert!(
+            bench.registry.lock().taken.contains(&association.cntlid),
+            "a queue is left"
+        );
+        assert!(!bench.registry.leave(&association, 1, queue));
+        assert!(!bench.registry.lock().taken.contains(&association.cntlid));
+        assert_ne!(bench.create().cntlid, association.cntlid);
+        assert_eq!(bench.registry.controllers(), 1);
+    }
+
+    #[test]
+    fn when_every_cntlid_is_taken_hosts_are_told_to_come_back() {
+        let mut bench = Bench::new();
+        let all: Vec<_> = (0..CNTLID_MAX).map(|_| bench.create()).collect();
+        let connection = bench.connection();
+        let refused = bench
+            .registry
+            .create(&connect(0, 0xffff), None, connection)
+            .unwrap_err();
+        assert_eq!(refused, ConnectReject::BUSY);
+        bench.registry.end(&all[77]);
+        assert_eq!(bench.create().cntlid, all[77].cntlid);
+    }
+
+    #[test]
+    fn a_reset_drops_the_queues_and_what_was_granted() {
+        let mut bench = Bench::new();
+        let association = bench.ready();
+        let queue = bench.join(&connect(1, association.cntlid)).unwrap();
+        assert_eq!(association.set_enabled(false), [queue]);
+        assert!(
+            !bench.registry.leave(&association, 1, queue),
+            "not lost: it was dropped"
+        );
+        association.set_enabled(true);
+        assert_eq!(bench.join(&connect(1, association.cntlid)), Err(SEQUENCE));
+    }
+}
