@@ -62,9 +62,10 @@ pub fn serve(options: &Options, host: &HostIdentity) -> Result<(), StartupError>
             options.optional_flow_control,
         ),
     };
+    let signals = block_signals()?;
     announce(&snapshot, options)?;
     pidfile.as_mut().map_or(Ok(()), leave_terminal)?;
-    run(snapshot, listeners, options.threads.get())?;
+    run(snapshot, listeners, options.threads.get(), &signals)?;
     if let Some(Err(error)) = pidfile.map(PidFile::remove) {
         warn!(%error, "cannot remove the pid file");
     }
@@ -146,12 +147,9 @@ fn leave_terminal(pidfile: &mut PidFile) -> Result<(), StartupError> {
     pidfile.write()
 }
 
-fn run(
-    snapshot: Snapshot,
-    listeners: Vec<TcpListener>,
-    reactors: usize,
-) -> Result<(), StartupError> {
-    // Blocked before the first thread starts, so that none of them takes a signal from this one.
+/// The signals that end it, kept for the thread that waits for them: blocked before anybody can know
+/// that there is somebody to signal, and before the first thread starts, which inherits it.
+fn block_signals() -> Result<SigSet, StartupError> {
     let signals: SigSet = [
         Signal::SIGHUP,
         Signal::SIGINT,
@@ -163,6 +161,15 @@ fn run(
     signals
         .thread_block()
         .map_err(|errno| system("block signals")(errno.into()))?;
+    Ok(signals)
+}
+
+fn run(
+    snapshot: Snapshot,
+    listeners: Vec<TcpListener>,
+    reactors: usize,
+    signals: &SigSet,
+) -> Result<(), StartupError> {
     let worker = Worker::start(snapshot, listeners, reactors)
         .map_err(system("start the threads that serve"))?;
     let signal = signals
@@ -170,6 +177,7 @@ fn run(
         .map_err(|errno| system("wait for signals")(errno.into()))?;
     info!(%signal, "stopping");
     // A second signal does not wait for anything.
+    let signals = *signals;
     std::thread::spawn(move || {
         if signals.wait().is_ok() {
             std::process::exit(1);

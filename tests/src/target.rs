@@ -180,7 +180,15 @@ impl Target {
     /// # Panics
     /// If it does not end soon.
     pub fn stop(&mut self) -> ExitStatus {
-        self.signal(Signal::SIGTERM);
+        self.end_with(Signal::SIGTERM)
+    }
+
+    /// Sends it a signal that means the end and waits until it has ended.
+    ///
+    /// # Panics
+    /// If it does not end soon.
+    pub fn end_with(&mut self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Ok(Some(status)) = self.child.try_wait() {
