@@ -4,11 +4,14 @@
 //! every option. With `--target nvmet` the guest exercises Linux's own target instead, which shows
 //! that the exercise is right. What cannot run here is reported as skipped, with the reason.
 //!
-//! Everything runs in a network and process namespace of its own: ports and addresses are free,
-//! nothing gets out, and nothing is left behind however this program ends.
+//! Everything runs in a network namespace of its own: ports and addresses are free, and nothing
+//! gets out. Nothing is left running however this program ends.
+//!
+//! A new step is a function in one of `vm/guest/*.sh` and a `step` line below it.
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -57,7 +60,7 @@ fn main() -> ExitCode {
     tally.finish()
 }
 
-/// Prepares what needs the network, then becomes `unshare`, which starts [`inside`].
+/// Prepares what needs the network, then becomes `unshare`, which becomes [`inside`].
 fn outside(options: &Options, tally: &mut Tally) {
     let ready = options
         .kernels
@@ -68,7 +71,7 @@ fn outside(options: &Options, tally: &mut Tally) {
         return;
     }
     let mut unshare = Command::new("unshare");
-    unshare.args(["--net", "--pid", "--fork", "--kill-child"]);
+    unshare.arg("--net");
     if !nix::unistd::geteuid().is_root() {
         unshare.arg("--map-root-user");
     }
@@ -176,6 +179,13 @@ fn build_nvmfd() -> Result<PathBuf, String> {
         Ok(status) if status.success() => Ok(target_dir().join("release/nvmfd")),
         _ => Err("cargo build --release --package nvmfd failed".into()),
     }
+}
+
+/// A command that ends when this program does, even by SIGKILL.
+fn child(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
 }
 
 /// Cargo's, found from this executable: `target/debug/deps/linux_host-…`.

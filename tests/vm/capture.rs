@@ -1,10 +1,11 @@
 //! Records what passes between a host and nvmfd.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use nix::sys::signal::Signal;
 
+use crate::child;
 use crate::target::{DISCOVERY_PORT, PORT, send};
 
 /// A pcap of both ports while `conversation` runs.
@@ -21,10 +22,11 @@ pub(crate) fn record(file: &Path, conversation: impl FnOnce()) -> Result<(), Str
 }
 
 fn start(file: &Path) -> Result<Child, String> {
-    Command::new("tcpdump")
+    child("tcpdump")
         // --immediate-mode: the last second is there when it is told to stop.
         // -Z: keeps the right to write where the user wants the file.
-        .args(["-i", "lo", "-s", "0", "--immediate-mode", "-U", "-Z", "root", "-w"])
+        .args(["-i", "lo", "-s", "0", "-U", "--immediate-mode"])
+        .args(["-Z", "root", "-w"])
         .arg(file)
         .arg(format!("tcp port {PORT} or tcp port {DISCOVERY_PORT}"))
         .stderr(Stdio::null())

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::options::{Level, Options};
-use crate::script;
 use crate::tally::Tally;
 use crate::target::{self, Target};
+use crate::{child, script};
 
 /// No step takes a minute on a quiet machine; a host that hangs in the kernel never ends one.
 const STEP_LIMIT: Duration = Duration::from_secs(120);
@@ -87,7 +87,7 @@ impl Job<'_> {
             // In the guest, where one port of nvmet does both.
             crate::Which::Nvmet => ("127.0.0.1", target::PORT),
         };
-        let mut qemu = Command::new(script("boot.sh"))
+        let mut qemu = child(script("boot.sh"))
             .args([self.image, self.run])
             .arg(job)
             .arg(format!("TARGET={}", self.options.target.name()))

@@ -171,7 +171,9 @@ build() {
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 stamp=$(cksum <"$0")
-require_tools apt-get cpio depmod dpkg-deb flock modprobe xz zstd
+# Also what the image will be used with: better said before the work than after it.
+require_tools apt-get cpio depmod dpkg-deb flock modprobe xz zstd \
+	ip qemu-system-x86_64 setpriv unshare
 exec 9>"$out/.lock"
 flock 9
 [ "$(cat "$out/$kernel/stamp" 2>/dev/null)" = "$stamp" ] || build

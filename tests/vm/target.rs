@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{env, io};
@@ -10,7 +10,7 @@ use std::{env, io};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::probe;
+use crate::{child, probe};
 
 /// Not a loopback address: a guest that read one in the discovery log would talk to itself.
 pub(crate) const ADDRESS: &str = "10.99.0.1";
@@ -134,7 +134,7 @@ impl Drop for Target {
 fn spawn(run: &Path) -> io::Result<Child> {
     let program = env::var_os("NVMFD").expect("the part outside the namespaces sets it");
     let log = File::options().append(true).open(run.join("nvmfd.log"))?;
-    Command::new(program)
+    child(program)
         .args([
             "-d",
             "-F",
