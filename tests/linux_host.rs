@@ -57,7 +57,7 @@ fn main() -> ExitCode {
             inside(&options, &mut tally);
         }
     }
-    tally.finish()
+    tally.finish(options.target)
 }
 
 /// Prepares what needs the network, then becomes `unshare`, which becomes [`inside`].

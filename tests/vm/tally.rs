@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use crate::options::Which;
+
 pub(crate) struct Tally {
     passed: usize,
     failed: usize,
@@ -68,8 +70,9 @@ impl Tally {
         );
     }
 
-    /// The closing line.
-    pub(crate) fn finish(&self) -> ExitCode {
+    /// The closing line and the exit status: what was skipped is not passed (75, EX_TEMPFAIL), unless
+    /// the target is another, which need not offer everything.
+    pub(crate) fn finish(&self, target: Which) -> ExitCode {
         let Self {
             passed,
             failed,
@@ -77,10 +80,10 @@ impl Tally {
             ..
         } = self;
         println!("{passed} passed, {failed} failed, {skipped} skipped");
-        if self.failed == 0 {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
+        match (failed, skipped, target) {
+            (0, 0, _) | (0, _, Which::Nvmet) => ExitCode::SUCCESS,
+            (0, _, Which::Nvmfd) => ExitCode::from(75),
+            _ => ExitCode::FAILURE,
         }
     }
 }
