@@ -7,7 +7,7 @@
 //! * [`pcap`]: captured conversations with a real Linux host.
 //!
 //! The stories are in `loopback.rs` and `hostile/`, real Linux hosts in `linux_host.rs`, the
-//! benchmark in `src/bin/bench`.
+//! benchmark in `benches/loopback`.
 
 #![forbid(unsafe_code)]
 
