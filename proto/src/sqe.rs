@@ -187,6 +187,10 @@ impl Sqe {
             return Err(Status::INVALID_FIELD.dnr());
         }
         let length = self.sgl.length.get();
+        if length == 0 && in_capsule == 0 {
+            // No data, so nothing to point at: TrueNAS's host leaves the whole descriptor zero.
+            return Ok(DataPointer::Transport(0));
+        }
         match self.sgl.kind {
             SglDescriptor::IN_CAPSULE => {
                 if self.sgl.address.get() != 0 {
@@ -259,6 +263,7 @@ mod tests {
             with(0x00, 0, 512, 0),
             Err(Status::SGL_DESCRIPTOR_TYPE_INVALID.dnr())
         );
+        assert_eq!(with(0x00, 0, 0, 0), Ok(DataPointer::Transport(0)), "no data, no descriptor");
         let mut prp = Sqe::new(opcode::nvm::WRITE, 1);
         prp.flags = 0;
         assert_eq!(prp.data_pointer(0), Err(Status::INVALID_FIELD.dnr()));

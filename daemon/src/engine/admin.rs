@@ -183,7 +183,12 @@ impl Session {
     fn apply(&mut self, effect: Effect, turn: &Turn<'_>) {
         match effect {
             Effect::Enabled => {
+                let Some(granted) = self.admin().map(|it| it.controller.io_queues_granted()) else {
+                    return;
+                };
+                // TrueNAS's host connects I/O queues without having asked how many it may have.
                 self.association.set_enabled(true);
+                self.association.grant(granted);
             }
             Effect::Reset { forgotten } => {
                 for queue in self.association.set_enabled(false) {
