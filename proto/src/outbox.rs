@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Data up to this size is copied behind the header before it: cheaper than a chunk of its own.
-const COPY_MAX: usize = 1024;
+const COPY_MAX: usize = 4096;
 
 /// A header chunk that has grown to this size is followed by a new one.
-const HEADERS_MAX: usize = 16 * 1024;
+const HEADERS_MAX: usize = 128 * 1024;
 
 /// A queue of bytes: headers built in place and data by reference.
 #[derive(Debug, Default)]
