@@ -186,7 +186,7 @@ if [ "$level" = test ]; then
 	need mandoc mandoc -
 	need tshark tshark tshark
 	# The Linux hosts in virtual machines run on Debian only; their list is kept beside them.
-	if [ "$system" = debian ] && [ -r tests/vm/packages.txt ]; then
+	if [ "$system" = debian ]; then
 		# shellcheck disable=SC2046 # a list of words
 		need_packages $(sed 's/#.*//' tests/vm/packages.txt)
 	fi
