@@ -101,7 +101,7 @@ fn every_bad_value_is_named_with_the_way_out() {
         ("", "no device given; name ramdisk:SIZE, a file or a disk"),
         (
             "ramdisk:1x",
-            "'ramdisk:1x' for '[DEVICE]...': 'x' is no unit of size; use K, M, G or T",
+            "'ramdisk:1x' for '[DEVICE]...': 'x' is no unit of size; use K, M, G, T or P",
         ),
         (
             "ramdisk:-0",

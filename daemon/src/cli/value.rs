@@ -19,10 +19,10 @@ use crate::engine::backend::ram::RamSize;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
     /// No digits first.
-    #[error("a size is a number, with K, M, G or T behind it if need be, as in 256k")]
+    #[error("a size is a number, with K, M, G, T or P behind it if need be, as in 256k")]
     NotASize,
     /// Something else behind the digits.
-    #[error("'{0}' is no unit of size; use K, M, G or T")]
+    #[error("'{0}' is no unit of size; use K, M, G, T or P")]
     UnknownUnit(String),
     /// Beyond what can be counted.
     #[error("that is larger than any size; use less")]
