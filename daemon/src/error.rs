@@ -109,8 +109,9 @@ pub enum StartupError {
     },
     /// No interface has the address.
     #[error(
-        "{address} is not an address of this machine; see its addresses with ifconfig or ip \
-         address, and choose with {}",
+        "{} is not an address of this machine; see its addresses with ifconfig or ip address, and \
+         choose with {}",
+        address.ip(),
         service.listen_option()
     )]
     AddressUnknown {
