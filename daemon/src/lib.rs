@@ -13,7 +13,7 @@ pub mod error;
 pub mod identity;
 pub mod listen;
 pub mod log;
-#[allow(unsafe_code)]
+#[expect(unsafe_code, reason = "system calls that no crate wraps")]
 pub mod os;
 pub mod pidfile;
 pub mod serve;

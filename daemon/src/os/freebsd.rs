@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::fspacectl_all;
 use nix::libc;
 
-use super::{DiskFacts, MachineId, Support};
+use super::{DiskFacts, MachineId, Support, signed, supported};
 
 /// None: GEOM refuses to write a mounted disk by itself.
 pub const DISK_OPEN_FLAGS: i32 = 0;
@@ -121,21 +121,6 @@ fn sysctl(name: &CStr, into: &mut [u8]) -> Option<usize> {
         libc::sysctlbyname(name.as_ptr(), into, &raw mut length, ptr::null(), 0)
     };
     (status == 0).then_some(length)
-}
-
-fn signed(bytes: u64) -> io::Result<libc::off_t> {
-    bytes.try_into().map_err(|_| Errno::EFBIG.into())
-}
-
-fn supported(mut request: impl FnMut() -> nix::Result<()>) -> io::Result<Support> {
-    loop {
-        return match request() {
-            Ok(()) => Ok(Support::Done),
-            Err(Errno::EINTR) => continue,
-            Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::ENOTTY) => Ok(Support::Unsupported),
-            Err(errno) => Err(errno.into()),
-        };
-    }
 }
 
 /// `struct diocgattr_arg` of `sys/disk.h`: a name, and the value that the kernel puts there.

@@ -5,11 +5,10 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
 
-use super::{DiskFacts, MachineId, Support};
+use super::{DiskFacts, MachineId, Support, signed, supported};
 
 /// Refuses a disk that is mounted, swapped to or part of a volume, and keeps it from becoming so.
 pub const DISK_OPEN_FLAGS: i32 = libc::O_EXCL;
@@ -101,21 +100,6 @@ pub(super) fn machine_id() -> Option<MachineId> {
         })
 }
 
-fn signed(bytes: u64) -> io::Result<libc::off_t> {
-    bytes.try_into().map_err(|_| Errno::EFBIG.into())
-}
-
-fn supported(mut request: impl FnMut() -> nix::Result<()>) -> io::Result<Support> {
-    loop {
-        return match request() {
-            Ok(()) => Ok(Support::Done),
-            Err(Errno::EINTR) => continue,
-            Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::ENOTTY) => Ok(Support::Unsupported),
-            Err(errno) => Err(errno.into()),
-        };
-    }
-}
-
 /// `linux/fs.h`. Some numbers encode a `size_t` where the kernel writes 64 bits on every machine.
 mod ioctl {
     #![allow(missing_docs, reason = "the macros leave no place for documentation")]
@@ -137,6 +121,8 @@ const PROBE: u64 = 4096;
 
 #[cfg(test)]
 mod tests {
+    use nix::errno::Errno;
+
     use super::*;
 
     #[test]

@@ -6,6 +6,8 @@
 use std::fs::File;
 use std::io;
 
+use nix::errno::Errno;
+
 #[cfg(target_os = "freebsd")]
 mod freebsd;
 #[cfg(target_os = "linux")]
@@ -113,4 +115,21 @@ pub fn punch(file: &File, offset: u64, length: u64) -> io::Result<Support> {
 /// The system's.
 pub fn zero_file(file: &File, offset: u64, length: u64) -> io::Result<Support> {
     system::zero_file(file, offset, length)
+}
+
+/// An offset or a length as system calls take it.
+fn signed(bytes: u64) -> io::Result<nix::libc::off_t> {
+    bytes.try_into().map_err(|_| Errno::EFBIG.into())
+}
+
+/// Makes a request until no signal interrupts it; to be asked for what cannot be done is no error.
+fn supported(mut request: impl FnMut() -> nix::Result<()>) -> io::Result<Support> {
+    loop {
+        return match request() {
+            Ok(()) => Ok(Support::Done),
+            Err(Errno::EINTR) => continue,
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::ENOTTY) => Ok(Support::Unsupported),
+            Err(errno) => Err(errno.into()),
+        };
+    }
 }
