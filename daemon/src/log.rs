@@ -2,12 +2,11 @@
 //!
 //! In the foreground lines go to standard error with time and level; a daemon's go to syslog,
 //! which adds its own. Text from a peer is printed only after it was parsed into a type that is
-//! printable by nature (an NQN, a number), or through [`Escaped`]; and a line that a peer can
-//! cause at will stands behind a [`Quota`].
+//! printable by nature (an NQN, a number), and a line that a peer can cause at will stands behind
+//! a [`Quota`].
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -49,28 +48,6 @@ pub fn to_syslog(level: LevelFilter) -> Result<(), StartupError> {
     subscriber
         .try_init()
         .map_err(|error| failed(io::Error::other(error.to_string())))
-}
-
-/// Bytes of a peer's, made fit for a log line: printable ASCII as it is, the rest as `\xNN`, and
-/// `...` where it was cut off.
-#[derive(Debug, Clone, Copy)]
-pub struct Escaped<'a>(pub &'a [u8]);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for &byte in self.0.iter().take(ESCAPED_BYTES) {
-            match byte {
-                b'\\' => f.write_str("\\\\")?,
-                b' '..=b'~' => write!(f, "{}", char::from(byte))?,
-                _ => write!(f, "\\x{byte:02x}")?,
-            }
-        }
-        if self.0.len() > ESCAPED_BYTES {
-            f.write_str("...")
-        } else {
-            Ok(())
-        }
-    }
 }
 
 /// So many lines in so much time, for one place that logs. The rest is counted.
@@ -128,24 +105,9 @@ fn failed(source: io::Error) -> StartupError {
     }
 }
 
-/// An NQN fits, and a line stays one that a terminal can show.
-const ESCAPED_BYTES: usize = 256;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_peer_sends_stays_in_its_line() {
-        let text = |bytes: &[u8]| Escaped(bytes).to_string();
-        assert_eq!(text(b"nqn.a:b c"), "nqn.a:b c");
-        assert_eq!(text(b"a\nb\0\x1b[31m\xff"), "a\\x0ab\\x00\\x1b[31m\\xff");
-        assert_eq!(text(b"\\x0a"), "\\\\x0a");
-        assert_eq!(text("é".as_bytes()), "\\xc3\\xa9");
-        let long = text(&[b'a'; 257]);
-        assert!(long.len() == 259 && long.ends_with("a..."));
-        assert_eq!(text(&[b'a'; 256]).len(), 256);
-    }
 
     #[test]
     fn a_flood_is_counted_and_told_of_once() {
