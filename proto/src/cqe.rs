@@ -5,9 +5,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::status::Status;
 
-/// Bytes of a completion queue entry.
-pub const CQE_SIZE: usize = 16;
-
 /// A completion queue entry as it stands in a response capsule (Base 2.0 §3.3.3.2).
 #[derive(
     Clone,

@@ -117,11 +117,6 @@ impl Deframer {
         }
     }
 
-    /// What the stream is held to.
-    pub fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
     /// Bytes that may be read from the stream without reading beyond the next event. A driver that
     /// never feeds more than this holds no byte back when the connection changes hands. 0 once dead.
     pub fn wants(&self) -> usize {

@@ -6,9 +6,6 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligne
 use crate::opcode;
 use crate::status::Status;
 
-/// Bytes of a submission queue entry.
-pub const SQE_SIZE: usize = 64;
-
 /// A submission queue entry as it stands in a command capsule (Base 2.0 §3.3.3.1).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
@@ -231,7 +228,7 @@ mod tests {
         sqe.sgl = SglDescriptor::transport(0x1000);
         sqe.set_cdw10_11(0x1_0000_0002);
         let bytes = sqe.as_bytes();
-        assert_eq!(bytes.len(), SQE_SIZE);
+        assert_eq!(bytes.len(), 64);
         assert_eq!(bytes[..8], [0x02, 0x40, 0x34, 0x12, 1, 0, 0, 0]);
         assert_eq!(bytes[32..36], [0x00, 0x10, 0, 0]);
         assert_eq!(bytes[39], 0x5a);
@@ -263,7 +260,11 @@ mod tests {
             with(0x00, 0, 512, 0),
             Err(Status::SGL_DESCRIPTOR_TYPE_INVALID.dnr())
         );
-        assert_eq!(with(0x00, 0, 0, 0), Ok(DataPointer::Transport(0)), "no data, no descriptor");
+        assert_eq!(
+            with(0x00, 0, 0, 0),
+            Ok(DataPointer::Transport(0)),
+            "no data, no descriptor"
+        );
         let mut prp = Sqe::new(opcode::nvm::WRITE, 1);
         prp.flags = 0;
         assert_eq!(prp.data_pointer(0), Err(Status::INVALID_FIELD.dnr()));

@@ -22,12 +22,6 @@ impl Status {
         Self(self.0 | DNR)
     }
 
-    /// The same status without Do Not Retry.
-    #[must_use]
-    pub const fn may_retry(self) -> Self {
-        Self(self.0 & !DNR)
-    }
-
     /// Reads the wire's 16-bit word, whose bit 0 is the phase tag (unused over fabrics).
     pub const fn from_wire(word: u16) -> Self {
         Self(word >> 1)
@@ -163,7 +157,6 @@ mod tests {
     fn retry_bits_do_not_change_the_condition() {
         let status = Status::LBA_OUT_OF_RANGE.dnr();
         assert!(status.is(Status::LBA_OUT_OF_RANGE) && status.is_dnr());
-        assert_eq!(status.may_retry(), Status::LBA_OUT_OF_RANGE);
         assert_eq!(Status::from_wire(status.to_wire()), status);
         assert!(Status::SUCCESS.is_success() && !status.is_success());
         assert_eq!(

@@ -298,11 +298,6 @@ impl ConnectRequest {
         &self.connect
     }
 
-    /// Digests and alignment that were negotiated.
-    pub fn framing(&self) -> &Framing {
-        &self.queue.parameters().framing
-    }
-
     /// Accepts it: the queue of controller `cntlid`, with the Connect's answer in its outbox.
     pub fn accept(mut self, cntlid: u16, limits: QueueLimits) -> Queue {
         let parameters = Parameters {

@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::{CommonHeader, Fes, PduError, PduType};
 
 /// Largest HPDA and CPDA: 31, which means data aligned to 128 bytes.
-pub const MAX_HPDA: u8 = 31;
+const MAX_HPDA: u8 = 31;
 
 /// Bit 0 of DGST: header digests.
 const HEADER_DIGEST: u8 = 1 << 0;

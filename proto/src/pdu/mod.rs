@@ -12,7 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub use build::{Framing, append_data_digest};
 pub use error::{Fes, PduError};
-pub use ic::{IcReq, IcResp, MAX_HPDA};
+pub use ic::{IcReq, IcResp};
 pub use term::{TERM_MAX_LENGTH, TermReq, termination};
 
 use crate::cqe::Cqe;
