@@ -368,6 +368,55 @@ fn the_whole_disk_is_written_and_read_back_in_the_largest_transfers() -> Result 
 }
 
 #[test]
+fn the_largest_transfers_go_both_ways_at_once_at_full_depth() -> Result {
+    const LENGTH: usize = 1 << 20;
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("disk.img");
+    std::fs::File::create(&path)?.set_len(DISK)?;
+    for device in [
+        "ramdisk:64m".to_owned(),
+        path.to_string_lossy().into_owned(),
+    ] {
+        let target = Target::with(&Setup {
+            devices: vec![device],
+            ..Setup::default()
+        });
+        let options = HostOptions {
+            data_digest: true,
+            ..HostOptions::default()
+        };
+        let mut host = connect(&target, &options);
+        let queue = &mut host.io[0];
+        let lba = |place: usize| (place * LENGTH) as u64 / u64::from(BLOCK);
+        // Even places are written while odd ones, written before, are read.
+        let data: Vec<_> = (0..16)
+            .map(|place| Arc::new(pattern(place, LENGTH)))
+            .collect();
+        for place in (1..16).step_by(2) {
+            ok(queue.write(lba(place), data[place].to_vec())?);
+        }
+        let mut reads = Vec::new();
+        for place in (0..16).step_by(2).cycle().take(63) {
+            let written = Payload::FromHost(Arc::clone(&data[place]));
+            queue.submit(nvm_sqe(nvm::WRITE, lba(place), LENGTH), written)?;
+            let payload = Payload::ToHost {
+                length: 1 << 20,
+                into: Vec::new(),
+            };
+            let cid = queue.submit(nvm_sqe(nvm::READ, lba(place + 1), LENGTH), payload)?;
+            reads.push((cid, place + 1));
+        }
+        for (cid, place) in reads {
+            assert!(queue.await_answer(cid)?.data == *data[place], "{place}");
+        }
+        while queue.queue().outstanding() > 0 {
+            ok(queue.next_answer()?.completion.status);
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_file_keeps_what_was_flushed_over_a_restart() -> Result {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("disk.img");

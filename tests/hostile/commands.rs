@@ -1,5 +1,8 @@
 //! Commands and data that are wrong on an established queue (rows 40–56).
 
+use std::sync::Arc;
+
+use nvmf_proto::host::Payload;
 use nvmf_proto::nqn::Nqn;
 use nvmf_proto::opcode::nvm;
 use nvmf_proto::pdu::flags;
@@ -321,5 +324,75 @@ fn row_52_fused_admin_commands_are_refused_and_the_queue_goes_on() -> Result {
     }
     scene.is_well()?;
     drop(raw);
+    scene.ends_well()
+}
+
+#[test]
+fn row_55_ranges_that_leave_the_namespace_deallocate_nothing() -> Result {
+    let mut scene = Scene::new()?;
+    let mut host = Host::connect(scene.io(), &scene.target.nqn(), &HostOptions::named(13))?;
+    let queue = &mut host.io[0];
+    let last = (64 << 20) / 512;
+    // The first range is good, and the healthy host's.
+    for bad in [(last, 1), (last - 1, 2), (u64::MAX, 1), (0, u32::MAX)] {
+        let status = queue.deallocate(&[(64, 8), bad])?;
+        assert!(status.is(Status::LBA_OUT_OF_RANGE), "{bad:?}: {status}");
+    }
+    scene.is_well()?;
+    // 256 ranges are said, one is there.
+    let mut sqe = Sqe::new(nvm::DATASET_MANAGEMENT, 0);
+    sqe.nsid = 1.into();
+    sqe.cdw10 = 255.into();
+    sqe.cdw11 = 4.into();
+    let one = Payload::FromHost(Arc::new(vec![0; 16]));
+    let status = queue.run(sqe, one)?.completion.status;
+    assert!(status.is(Status::DATA_SGL_LENGTH_INVALID), "{status}");
+    let all: Vec<_> = (0..256).map(|range| (8192 + range * 8, 8)).collect();
+    assert!(queue.deallocate(&all)?.is_success());
+    drop(host);
+    scene.ends_well()
+}
+
+#[test]
+fn rows_59_and_60_properties_and_features_that_are_not_there() -> Result {
+    let scene = Scene::new()?;
+    let mut host = Host::connect(scene.io(), &scene.target.nqn(), &HostOptions::named(14))?;
+    let mut property = |fctype, attributes: u32, offset: u32| -> Result {
+        let mut sqe = Sqe::fabrics(fctype, 0);
+        sqe.cdw10 = attributes.into();
+        sqe.cdw11 = offset.into();
+        let status = host.admin.command(sqe)?.status;
+        assert!(
+            !status.is_success(),
+            "{fctype} {attributes} {offset:#x}: {status}"
+        );
+        Ok(())
+    };
+    let (set, get) = (0, 4);
+    for (attributes, offset) in [
+        (2, 0x14),
+        (7, 0x14),
+        (1, 0x14),
+        (0, 0x24),
+        (0, 3),
+        (1, u32::MAX),
+    ] {
+        property(get, attributes, offset)?;
+        property(set, attributes, offset)?;
+    }
+    for offset in [0x00, 0x08, 0x1c, 0x28, 0x30] {
+        property(set, 0, offset)?;
+    }
+    for feature in [0x00, 0x7f, 0xc0, 0xff] {
+        assert!(
+            !host.set_feature(feature, 1)?.status.is_success(),
+            "{feature:#x}"
+        );
+    }
+    // Saved values there are none of; and 65,536 queues neither.
+    assert!(!host.set_feature(0x8000_000b, 0)?.status.is_success());
+    assert!(!host.set_feature(0x07, u32::MAX)?.status.is_success());
+    assert!(host.keep_alive()?.status.is_success());
+    drop(host);
     scene.ends_well()
 }

@@ -1,6 +1,7 @@
 //! What hosts do wrong with PDUs and data on an established queue (protocol.md §2.2, rows 16–25
 //! and 40–47), and the answers of FreeBSD's target.
 
+use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
 use super::super::{SOLICIT_MAX, Step};
@@ -13,6 +14,47 @@ use crate::opcode::nvm;
 use crate::pdu::{CommonHeader, Fes, Header, IcReq, PduError, PduType, termination};
 use crate::sqe::{SglDescriptor, Sqe};
 use crate::status::Status;
+
+proptest! {
+    #[test]
+    fn streams_with_a_few_wrong_bytes_never_panic_and_an_error_is_final(
+        digests in any::<bool>(),
+        commands in prop::collection::vec((0_u8..4, 1_u32..6000), 1..8),
+        spoils in prop::collection::vec((any::<prop::sample::Index>(), 1_u8..=255), 0..4),
+        cut in 1_usize..3000,
+    ) {
+        let framing = if digests { DIGESTS } else { PLAIN };
+        let mut stream = Vec::new();
+        for (cid, (kind, length)) in (0..).zip(commands) {
+            stream.extend(match kind {
+                0 => capsule(framing, &read_sqe(cid, length), &[]),
+                1 => capsule(framing, &write_sqe(cid, length), &vec![1; length as usize]),
+                2 => capsule(framing, &solicited_write(cid, length.min(4096)), &[]),
+                _ => h2c(framing, (cid.wrapping_sub(1), cid), 0, length.min(4096), LAST),
+            });
+        }
+        for (place, bits) in spoils {
+            *place.get_mut(&mut stream) ^= bits;
+        }
+        let mut target = Target::new(framing);
+        for chunk in stream.chunks(cut) {
+            let fed = target.feed(chunk);
+            prop_assert!(target.queue.outstanding() <= 8);
+            prop_assert!(target.queue.wants() <= 8192);
+            if fed.is_err() {
+                target.ready.clear();
+                target.queue.outbox().take();
+                target.is_silent();
+                break;
+            }
+            // The engine answers some at once and leaves others.
+            if let Some(tag) = target.ready.pop() {
+                target.queue.take_data(tag);
+                target.queue.complete(tag, Completion::SUCCESS);
+            }
+        }
+    }
+}
 
 #[test]
 fn row_16_a_second_icreq_is_a_sequence_error() {
