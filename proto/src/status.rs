@@ -80,10 +80,8 @@ statuses! {
     INVALID_OPCODE = (0, 0x01), "invalid command opcode";
     INVALID_FIELD = (0, 0x02), "invalid field in command";
     COMMAND_ID_CONFLICT = (0, 0x03), "command id conflict";
-    DATA_TRANSFER_ERROR = (0, 0x04), "data transfer error";
     INTERNAL_ERROR = (0, 0x06), "internal error";
     ABORT_REQUESTED = (0, 0x07), "command abort requested";
-    ABORTED_SQ_DELETION = (0, 0x08), "command aborted due to submission queue deletion";
     FUSED_FAILED = (0, 0x09), "command aborted due to failed fused command";
     FUSED_MISSING = (0, 0x0a), "command aborted due to missing fused command";
     INVALID_NAMESPACE = (0, 0x0b), "invalid namespace or format";
@@ -95,30 +93,21 @@ statuses! {
     TRANSIENT_TRANSPORT_ERROR = (0, 0x22), "transient transport error";
     LBA_OUT_OF_RANGE = (0, 0x80), "LBA out of range";
     CAPACITY_EXCEEDED = (0, 0x81), "capacity exceeded";
-    NAMESPACE_NOT_READY = (0, 0x82), "namespace not ready";
 
-    ABORT_LIMIT_EXCEEDED = (1, 0x03), "abort command limit exceeded";
     AER_LIMIT_EXCEEDED = (1, 0x05), "asynchronous event request limit exceeded";
     INVALID_LOG_PAGE = (1, 0x09), "invalid log page";
     FEATURE_NOT_SAVEABLE = (1, 0x0d), "feature identifier not saveable";
-    FEATURE_NOT_CHANGEABLE = (1, 0x0e), "feature not changeable";
     COMMAND_SET_COMBINATION_REJECTED = (1, 0x2b), "I/O command set combination rejected";
     CONNECT_INCOMPATIBLE_FORMAT = (1, 0x80), "incompatible format";
     CONNECT_CONTROLLER_BUSY = (1, 0x81), "controller busy";
     CONNECT_INVALID_PARAMETERS = (1, 0x82), "connect invalid parameters";
-    CONNECT_RESTART_DISCOVERY = (1, 0x83), "restart discovery (Connect) or command size limit exceeded (NVM)";
+    COMMAND_SIZE_LIMIT_EXCEEDED = (1, 0x83), "command size limit exceeded";
     CONNECT_INVALID_HOST = (1, 0x84), "connect invalid host";
     AUTHENTICATION_REQUIRED = (1, 0x91), "authentication required";
 
     WRITE_FAULT = (2, 0x80), "write fault";
     UNRECOVERED_READ_ERROR = (2, 0x81), "unrecovered read error";
     COMPARE_FAILURE = (2, 0x85), "compare failure";
-}
-
-impl Status {
-    /// Command Size Limit Exceeded: what the code of Connect's Restart Discovery means on an I/O
-    /// queue (NVM 1.0 §3.1).
-    pub const COMMAND_SIZE_LIMIT_EXCEEDED: Self = Self::new(1, 0x83);
 }
 
 impl fmt::Display for Status {
