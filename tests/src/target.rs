@@ -135,11 +135,6 @@ impl Target {
         self.io[0]
     }
 
-    /// All addresses where hosts connect.
-    pub fn all_io(&self) -> &[SocketAddr] {
-        &self.io
-    }
-
     /// Where hosts ask what there is.
     pub fn discovery(&self) -> SocketAddr {
         self.discovery[0]
