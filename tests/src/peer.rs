@@ -3,6 +3,7 @@
 //! [`Qpair`] drives the protocol crate's host half over a socket; [`Host`] is an admin queue with
 //! its I/O queues; [`Raw`] says whatever it is told to say.
 
+mod discovery;
 mod error;
 mod host;
 mod nvm;
@@ -11,8 +12,9 @@ mod raw;
 
 use std::time::Duration;
 
+pub use discovery::{DiscoveryRecord, discover};
 pub use error::PeerError;
-pub use host::{DiscoveryRecord, Host, HostOptions, discover, property};
+pub use host::{Host, HostOptions, property};
 pub use nvm::{BLOCK, nvm_sqe};
 pub use qpair::Qpair;
 pub use raw::Raw;
