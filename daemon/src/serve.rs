@@ -170,6 +170,15 @@ fn run(
     reactors: usize,
     signals: &SigSet,
 ) -> Result<(), StartupError> {
+    for subsystem in &snapshot.subsystems {
+        info!(
+            subsystem = %subsystem.nqn,
+            namespaces = subsystem.namespaces.iter().count(),
+            io = %addresses(&snapshot, PortalKind::Io),
+            discovery = %addresses(&snapshot, PortalKind::Discovery),
+            "serving"
+        );
+    }
     let worker = Worker::start(snapshot, listeners, reactors)
         .map_err(system("start the threads that serve"))?;
     let signal = signals
@@ -184,7 +193,17 @@ fn run(
         }
     });
     worker.stop();
+    info!("stopped");
     Ok(())
+}
+
+/// The portals of a kind, for a log line.
+fn addresses(snapshot: &Snapshot, kind: PortalKind) -> String {
+    let portals = snapshot.portals.iter().filter(|portal| portal.kind == kind);
+    portals
+        .map(|portal| portal.address.to_string())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Every connection is a descriptor: take as many as the system gives.

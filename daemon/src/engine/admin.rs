@@ -183,15 +183,13 @@ impl Session {
     fn apply(&mut self, effect: Effect, turn: &Turn<'_>) {
         match effect {
             Effect::Enabled => {
-                let Some(granted) = self.admin().map(|it| it.controller.io_queues_granted()) else {
-                    return;
-                };
-                // TrueNAS's host connects I/O queues without having asked how many it may have.
-                self.association.set_enabled(true);
-                self.association.grant(granted);
+                let Some(admin) = self.admin() else { return };
+                // TrueNAS: its host connects I/O queues without asking first how many it may have.
+                let granted = admin.controller.io_queues_granted();
+                self.association.admit(granted);
             }
             Effect::Reset { forgotten } => {
-                for queue in self.association.set_enabled(false) {
+                for queue in self.association.dismiss() {
                     turn.shared
                         .send(queue, Message::Close(queue, CloseReason::ControllerReset));
                 }
@@ -269,7 +267,7 @@ impl Session {
                     let cache = admin.controller.write_cache_enabled();
                     association.write_cache.store(cache, Ordering::Relaxed);
                     if write.feature == Feature::NumberOfQueues {
-                        association.grant(granted);
+                        association.admit(granted);
                     }
                 }
                 self.complete(tag, completion);

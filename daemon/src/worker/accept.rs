@@ -12,7 +12,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use tracing::{debug, error, warn};
 
-use super::limits::Limits;
+use super::admission::Admission;
 use super::message::{Accepted, Message, ReactorHandle, WAKER};
 
 /// Accepted in one go before the other listeners have their turn.
@@ -26,7 +26,7 @@ pub(super) struct Acceptor {
     poll: Poll,
     listeners: Vec<TcpListener>,
     reactors: Arc<[ReactorHandle]>,
-    limits: Limits,
+    admission: Admission,
     stop: Arc<AtomicBool>,
 }
 
@@ -54,7 +54,7 @@ impl Acceptor {
     pub(super) fn new(
         listeners: Vec<StdListener>,
         reactors: Arc<[ReactorHandle]>,
-        limits: Limits,
+        admission: Admission,
     ) -> io::Result<(Self, StopAccepting)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
@@ -76,7 +76,7 @@ impl Acceptor {
                 poll,
                 listeners: ours,
                 reactors,
-                limits,
+                admission,
                 stop,
             },
             handle,
@@ -133,7 +133,7 @@ impl Acceptor {
         else {
             return;
         };
-        let (place, evicted) = self.limits.enter(peer.ip(), index);
+        let (place, evicted) = self.admission.enter(peer.ip(), index);
         if let Some(evicted) = evicted
             && let Some(owner) = self.reactors.get(evicted.reactor)
         {

@@ -23,10 +23,10 @@ pub enum CloseReason {
     #[error("too many connections are in negotiation, this one for the longest time")]
     Evicted,
     /// The Connect was refused.
-    #[error("Connect refused: {0}")]
+    #[error("{0}")]
     Refused(ConnectReject),
     /// The host broke the protocol.
-    #[error("terminated: {0}")]
+    #[error("{0}")]
     Violation(PduError),
     /// The host sent a Terminate Connection Request.
     #[error("the host terminated the connection: {}, FEI {fei:#x}", Fes::describe(*.fes))]

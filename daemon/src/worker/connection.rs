@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Registry as Poller, event::Event};
+use nvmf_proto::connect::Connect;
 use nvmf_proto::cqe::Completion;
 use nvmf_proto::handshake::{ConnectRequest, Handshake, Progress};
 use nvmf_proto::outbox::Outbox;
@@ -17,8 +18,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tracing::{debug, info, warn};
 
 use super::Shared;
+use super::admission::{CLOSING_TIME, Place, PlaceId};
 use super::close::CloseReason;
-use super::limits::{CLOSING_TIME, Place, PlaceId};
 use super::message::ConnectionId;
 use super::route::{Route, route};
 use crate::engine::{Executed, session::Session};
@@ -41,6 +42,9 @@ const PROBES: u32 = 4;
 
 /// Lines of hosts that come and go. Peers cause them at will.
 static LIFE_CYCLE: Quota = Quota::new(200, Duration::from_secs(10));
+
+/// Lines of connections that made room for others.
+static EVICTIONS: Quota = Quota::new(1, Duration::from_secs(10));
 
 /// Lines of refusals and violations. Peers cause them at will.
 static REFUSALS: Quota = Quota::new(50, Duration::from_secs(10));
@@ -196,7 +200,7 @@ impl Connection {
                 }
                 Ok(Progress::Refused(reject)) => {
                     let outbox = std::mem::take(handshake.outbox());
-                    self.refuse(outbox, CloseReason::Refused(reject), turn.now);
+                    self.refuse(outbox, CloseReason::Refused(reject), None, turn.now);
                     return Ok(count);
                 }
                 Ok(Progress::Terminated { fes, fei }) => {
@@ -204,7 +208,7 @@ impl Connection {
                 }
                 Err(error) => {
                     let outbox = std::mem::take(handshake.outbox());
-                    self.refuse(outbox, CloseReason::Violation(error), turn.now);
+                    self.refuse(outbox, CloseReason::Violation(error), None, turn.now);
                     return Ok(count);
                 }
             }
@@ -246,16 +250,30 @@ impl Connection {
             }
             Err(reject) => {
                 let reason = CloseReason::Refused(reject);
-                debug!(host = %connect.hostnqn, subsystem = %connect.subnqn, qid = connect.qid, "refused");
-                self.refuse(request.reject(reject), reason, turn.now);
+                let connect = connect.clone();
+                self.refuse(request.reject(reject), reason, Some(&connect), turn.now);
             }
         }
     }
 
     /// From now on the peer is only told why, and given the time to read it.
-    fn refuse(&mut self, outbox: Outbox, reason: CloseReason, now: Instant) {
+    fn refuse(
+        &mut self,
+        outbox: Outbox,
+        reason: CloseReason,
+        connect: Option<&Connect>,
+        now: Instant,
+    ) {
         if let Some(suppressed) = REFUSALS.admit(now) {
-            warn!(suppressed = told(suppressed), peer = %self.peer, "{reason}");
+            warn!(
+                suppressed = told(suppressed),
+                peer = %self.peer,
+                host = connect.map(|it| display(&it.hostnqn)),
+                subsystem = connect.map(|it| display(&it.subnqn)),
+                qid = connect.map(|it| it.qid),
+                %reason,
+                "refused"
+            );
         }
         let deadline = now + CLOSING_TIME;
         self.unread = Vec::new();
@@ -292,7 +310,7 @@ impl Connection {
         turn.scratch = scratch;
         if let Err(reason) = fed {
             let outbox = session.end(turn);
-            self.refuse(outbox, reason, turn.now);
+            self.refuse(outbox, reason, None, turn.now);
         }
         Ok(count)
     }
@@ -441,7 +459,13 @@ impl Connection {
             }
             session.end(turn);
         } else {
+            // What was refused has been told already; the rest is as common as port scanners are.
             debug!(peer = %self.peer, %reason, "closed");
+            if matches!(reason, CloseReason::Evicted)
+                && let Some(suppressed) = EVICTIONS.admit(turn.now)
+            {
+                warn!(suppressed = told(suppressed), peer = %self.peer, %reason, "evicted");
+            }
         }
         // The descriptor is about to be closed; nothing is left to say if this fails.
         let _ = poller.deregister(&mut self.stream);

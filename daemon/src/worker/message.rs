@@ -12,8 +12,8 @@ use mio::{Registry as Poller, Token, Waker};
 use nvmf_proto::cqe::Completion;
 use nvmf_proto::queue::Tag;
 
+use super::admission::{Place, PlaceId};
 use super::close::CloseReason;
-use super::limits::{Place, PlaceId};
 use crate::engine::Executed;
 
 /// The token under which a reactor is woken.

@@ -6,10 +6,10 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+pub mod admission;
 pub mod close;
 pub mod connection;
 pub mod discovery;
-pub mod limits;
 pub mod message;
 mod reactor;
 pub mod registry;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use accept::{Acceptor, StopAccepting};
-use limits::Limits;
+use admission::Admission;
 use message::{ConnectionId, Message, ReactorHandle};
 use mio::Poll;
 use reactor::Reactor;
@@ -80,8 +80,8 @@ impl Worker {
             handles.push(handle);
         }
         let handles: Arc<[ReactorHandle]> = handles.into();
-        let limits = Limits::default();
-        let (acceptor, accepting) = Acceptor::new(listeners, Arc::clone(&handles), limits)?;
+        let admission = Admission::default();
+        let (acceptor, accepting) = Acceptor::new(listeners, Arc::clone(&handles), admission)?;
         let shared = Arc::new(Shared {
             snapshot: Arc::new(snapshot),
             registry: Registry::default(),

@@ -18,9 +18,9 @@ use nvmf_proto::cqe::Completion;
 use tracing::error;
 
 use super::Shared;
+use super::admission::NEGOTIATION_TIME;
 use super::close::CloseReason;
 use super::connection::{Connection, Turn};
-use super::limits::NEGOTIATION_TIME;
 use super::message::{Accepted, ConnectionId, Message};
 
 /// Bytes read from one connection at a time, into a buffer that all share.

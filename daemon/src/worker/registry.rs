@@ -58,9 +58,7 @@ pub struct Association {
 struct Queues {
     /// Cleared for good when the admin queue ends.
     dead: bool,
-    /// CC.EN and CSTS.RDY.
-    enabled: bool,
-    /// Highest QID, once Number of Queues was set.
+    /// Highest QID that may join; `None` while the controller is not ready.
     granted: Option<u16>,
     io: HashMap<u16, ConnectionId>,
 }
@@ -125,7 +123,7 @@ impl Registry {
             return Err(ConnectReject::CNTLID);
         }
         let early = ConnectReject::status(Status::COMMAND_SEQUENCE_ERROR.dnr());
-        let granted = queues.granted.filter(|_| queues.enabled).ok_or(early)?;
+        let granted = queues.granted.ok_or(early)?;
         if connect.qid > granted {
             return Err(ConnectReject::QID);
         }
@@ -159,11 +157,12 @@ impl Registry {
         if queues.dead && queues.io.is_empty() {
             state.taken.remove(&association.cntlid);
         }
-        !queues.dead && queues.enabled
+        !queues.dead && queues.granted.is_some()
     }
 
     /// Controllers that live.
-    pub fn controllers(&self) -> usize {
+    #[cfg(test)]
+    fn controllers(&self) -> usize {
         self.lock().controllers.len()
     }
 
@@ -185,25 +184,21 @@ impl State {
 }
 
 impl Association {
-    /// The controller became ready (or ceased to be). Returns the I/O queues to close when it did
-    /// not stay ready.
-    pub fn set_enabled(&self, enabled: bool) -> Vec<ConnectionId> {
+    /// The controller is ready: I/O queues with a QID up to `granted` may join from now on.
+    pub fn admit(&self, granted: u16) {
+        self.lock().granted = Some(granted);
+    }
+
+    /// The controller is not ready any more: nothing joins it, and these I/O queues are the
+    /// caller's to close.
+    pub fn dismiss(&self) -> Vec<ConnectionId> {
         let mut queues = self.lock();
-        queues.enabled = enabled;
-        if enabled {
-            return Vec::new();
-        }
         queues.granted = None;
         queues
             .io
             .drain()
             .map(|(_, connection)| connection)
             .collect()
-    }
-
-    /// I/O queues with a QID up to `granted` may join from now on.
-    pub fn grant(&self, granted: u16) {
-        self.lock().granted = Some(granted);
     }
 
     /// Whether any I/O queue is connected.
@@ -271,8 +266,7 @@ mod tests {
         /// A controller that is enabled and has been granted two I/O queues.
         fn ready(&mut self) -> Arc<Association> {
             let association = self.create();
-            association.set_enabled(true);
-            association.grant(2);
+            association.admit(2);
             association
         }
 
@@ -337,13 +331,7 @@ mod tests {
             Err(SEQUENCE),
             "CC.EN is 0"
         );
-        association.set_enabled(true);
-        assert_eq!(
-            bench.join(&connect(1, association.cntlid)),
-            Err(SEQUENCE),
-            "no number yet"
-        );
-        association.grant(1);
+        association.admit(1);
         assert!(bench.join(&connect(1, association.cntlid)).is_ok());
     }
 
@@ -410,12 +398,11 @@ mod tests {
         let mut bench = Bench::new();
         let association = bench.ready();
         let queue = bench.join(&connect(1, association.cntlid)).unwrap();
-        assert_eq!(association.set_enabled(false), [queue]);
+        assert_eq!(association.dismiss(), [queue]);
         assert!(
             !bench.registry.leave(&association, 1, queue),
             "not lost: it was dropped"
         );
-        association.set_enabled(true);
         assert_eq!(bench.join(&connect(1, association.cntlid)), Err(SEQUENCE));
     }
 }

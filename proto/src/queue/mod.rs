@@ -273,11 +273,6 @@ impl Queue {
             .unwrap_or_default()
     }
 
-    /// Bytes that the host may be sent for this command, as accepted.
-    pub fn to_host(&self, tag: Tag) -> u32 {
-        self.inflight.get(tag).map_or(0, |slot| slot.to_host)
-    }
-
     fn remove(&mut self, tag: Tag) -> Option<Box<Slot>> {
         let slot = self.inflight.remove(tag)?;
         if slot.solicited {
@@ -311,6 +306,12 @@ impl Queue {
             self.fail(tag, Status::ABORT_REQUESTED.into());
         }
         abortable
+    }
+
+    /// Bytes that the host may be sent for this command, as accepted.
+    #[cfg(test)]
+    fn to_host(&self, tag: Tag) -> u32 {
+        self.inflight.get(tag).map_or(0, |slot| slot.to_host)
     }
 
     /// What waits to be sent.

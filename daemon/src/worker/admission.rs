@@ -25,7 +25,7 @@ const PENDING_PER_SOURCE_MAX: usize = 512;
 
 /// Counts connections whose negotiation has not succeeded.
 #[derive(Clone, Debug, Default)]
-pub struct Limits(Arc<Mutex<Pending>>);
+pub struct Admission(Arc<Mutex<Pending>>);
 
 #[derive(Debug, Default)]
 struct Pending {
@@ -49,7 +49,7 @@ enum Source {
 /// A connection's place among those in negotiation; given back when it is dropped.
 #[derive(Debug)]
 pub struct Place {
-    limits: Limits,
+    admission: Admission,
     id: PlaceId,
 }
 
@@ -62,7 +62,7 @@ pub struct Evicted {
     pub reactor: usize,
 }
 
-impl Limits {
+impl Admission {
     /// Takes a place for a connection from `address` that `reactor` will have. At a limit somebody
     /// else loses theirs.
     pub fn enter(&self, address: IpAddr, reactor: usize) -> (Place, Option<Evicted>) {
@@ -80,7 +80,7 @@ impl Limits {
         pending.by_source.entry(source).or_default().insert(id);
         (
             Place {
-                limits: self.clone(),
+                admission: self.clone(),
                 id,
             },
             evicted,
@@ -88,7 +88,8 @@ impl Limits {
     }
 
     /// Connections in negotiation now.
-    pub fn pending(&self) -> usize {
+    #[cfg(test)]
+    fn pending(&self) -> usize {
         self.lock().all.len()
     }
 
@@ -119,7 +120,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.limits.lock().remove(self.id);
+        self.admission.lock().remove(self.id);
     }
 }
 
@@ -141,15 +142,15 @@ mod tests {
 
     #[test]
     fn at_a_limit_the_oldest_of_the_same_source_makes_room() {
-        let limits = Limits::default();
+        let admission = Admission::default();
         let v4: IpAddr = "192.0.2.1".parse().unwrap();
-        let (other, _) = limits.enter("192.0.2.2".parse().unwrap(), 0);
+        let (other, _) = admission.enter("192.0.2.2".parse().unwrap(), 0);
         let places: Vec<_> = (0..PENDING_PER_SOURCE_MAX)
-            .map(|_| limits.enter(v4, 7))
+            .map(|_| admission.enter(v4, 7))
             .collect();
         assert!(places.iter().all(|(_, evicted)| evicted.is_none()));
         let mapped = "::ffff:192.0.2.1".parse().unwrap();
-        let (_new, evicted) = limits.enter(mapped, 1);
+        let (_new, evicted) = admission.enter(mapped, 1);
         assert_eq!(
             evicted,
             Some(Evicted {
@@ -157,10 +158,10 @@ mod tests {
                 reactor: 7
             })
         );
-        assert_eq!(limits.pending(), PENDING_PER_SOURCE_MAX + 1);
+        assert_eq!(admission.pending(), PENDING_PER_SOURCE_MAX + 1);
         drop((places, other));
         assert_eq!(
-            limits.pending(),
+            admission.pending(),
             1,
             "an evicted place is not given back twice"
         );
@@ -168,14 +169,14 @@ mod tests {
 
     #[test]
     fn addresses_of_one_ipv6_network_count_together() {
-        let limits = Limits::default();
+        let admission = Admission::default();
         let address = |n: usize| format!("2001:db8::{n:x}").parse().unwrap();
         let _places: Vec<_> = (0..PENDING_PER_SOURCE_MAX)
-            .map(|n| limits.enter(address(n), 0))
+            .map(|n| admission.enter(address(n), 0))
             .collect();
-        assert!(limits.enter(address(9999), 0).1.is_some());
+        assert!(admission.enter(address(9999), 0).1.is_some());
         assert!(
-            limits
+            admission
                 .enter("2001:db8:0:1::1".parse().unwrap(), 0)
                 .1
                 .is_none()
@@ -184,13 +185,13 @@ mod tests {
 
     #[test]
     fn the_total_is_bounded_whatever_the_addresses() {
-        let limits = Limits::default();
+        let admission = Admission::default();
         let address = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
         let places: Vec<_> = (0..)
             .take(PENDING_MAX)
-            .map(|n| limits.enter(address(n), 0))
+            .map(|n| admission.enter(address(n), 0))
             .collect();
-        let (_, evicted) = limits.enter(address(0xffff), 0);
+        let (_, evicted) = admission.enter(address(0xffff), 0);
         assert_eq!(evicted.map(|evicted| evicted.id), Some(places[0].0.id()));
     }
 }
