@@ -96,7 +96,7 @@ fn wrong_devices_are_named_with_the_way_out() {
 
 #[test]
 fn wrong_options_are_named_with_the_way_out() {
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["-d"], "device"),
         (&["-d", "-n", "vol0", "ramdisk:1m"], "vol0"),
         (

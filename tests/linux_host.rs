@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::{env, fs};
 
+use nvmfd_tests::program::{Profile, nvmfd, target_directory};
 use options::{Options, Which};
 use tally::Tally;
 use target::Target;
@@ -89,7 +90,7 @@ fn outside(options: &Options, tally: &mut Tally) {
         return;
     }
     if options.target == Which::Nvmfd {
-        match build_nvmfd() {
+        match nvmfd(Profile::Release) {
             Ok(path) => unshare.env("NVMFD", path),
             Err(why) => return tally.failed("nvmfd", &why),
         };
@@ -157,30 +158,6 @@ fn build_image(kernel: &str, tally: &mut Tally) -> bool {
     false
 }
 
-/// The daemon to test: `NVMFD`, or a fresh build (a stale one would prove nothing).
-fn build_nvmfd() -> Result<PathBuf, String> {
-    if let Some(path) = env::var_os("NVMFD") {
-        return Ok(path.into());
-    }
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--package",
-            "nvmfd",
-            "--target-dir",
-        ])
-        .arg(target_dir())
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status();
-    match status {
-        Ok(status) if status.success() => Ok(target_dir().join("release/nvmfd")),
-        _ => Err("cargo build --release --package nvmfd failed".into()),
-    }
-}
-
 /// A command that ends when this program does, even by SIGKILL.
 fn child(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
@@ -188,17 +165,8 @@ fn child(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Cargo's, found from this executable: `target/debug/deps/linux_host-…`.
-fn target_dir() -> PathBuf {
-    let me = env::current_exe().expect("a running program has a path");
-    me.ancestors()
-        .nth(3)
-        .expect("cargo runs tests three levels down")
-        .to_owned()
-}
-
 fn vm_dir() -> PathBuf {
-    target_dir().join("vm")
+    target_directory().join("vm")
 }
 
 fn script(name: &str) -> PathBuf {

@@ -108,6 +108,7 @@ where
 /// NVMe over TCP target: serves RAM disks, files and disks to NVMe hosts.
 #[derive(Parser, Debug)]
 #[command(name = "nvmfd", version, args_override_self = true, after_help = EXAMPLES)]
+#[command(override_usage = "nvmfd [OPTIONS] DEVICE...")]
 struct Arguments {
     /// Stay in the foreground and log to standard error
     #[arg(short = 'd', long)]
@@ -151,6 +152,9 @@ struct Arguments {
     /// Least severe lines to log: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = value::log_level)]
     log: LevelFilter,
+    /// FreeBSD's kernel mode, which is to come
+    #[arg(short = 'K', hide = true)]
+    kernel: bool,
     /// What to serve: ramdisk:SIZE, or the path of a file or disk
     #[arg(value_name = "DEVICE", value_parser = OsStringValueParser::new().try_map(value::device))]
     devices: Vec<DeviceSpec>,
@@ -159,6 +163,11 @@ struct Arguments {
 impl Arguments {
     fn resolve(self, host: &HostIdentity) -> Result<Options, StartupError> {
         let Transport::Tcp = self.transport;
+        if self.kernel {
+            return Err(usage(
+                "kernel mode is not there yet; leave -K out to serve from userland".into(),
+            ));
+        }
         if self.devices.is_empty() {
             return Err(usage(
                 "no device given; name ramdisk:SIZE, a file or a disk".into(),

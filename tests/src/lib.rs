@@ -3,6 +3,7 @@
 //! * [`target`]: the program itself, started on loopback with ports of its own.
 //! * [`peer`]: a host in user space around the protocol crate's host half, or a raw socket for what
 //!   no host would send.
+//! * [`program`]: where the program is, freshly built.
 //! * [`usage`]: what the program holds, as the system counts it.
 //! * [`pcap`]: captured conversations with a real Linux host.
 //!
@@ -13,5 +14,6 @@
 
 pub mod pcap;
 pub mod peer;
+pub mod program;
 pub mod target;
 pub mod usage;

@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use nvmf_proto::nqn::Nqn;
 use tempfile::TempDir;
 
+use crate::program::{Profile, nvmfd};
 use crate::usage::Usage;
 
 /// Name of the subsystem that targets serve unless told otherwise.
@@ -214,42 +215,10 @@ impl Drop for Target {
     }
 }
 
-/// The program, built once, as this test was: with or without optimisation. `NVMFD` in the
-/// environment names another one.
+/// The program, built once, as this test was: with or without optimisation.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| match std::env::var_os("NVMFD") {
-        Some(path) => path.into(),
-        None => build(),
-    })
-}
-
-fn build() -> PathBuf {
-    let this = std::env::current_exe().expect("our own path");
-    // Tests are in deps/, beside which binaries are.
-    let directory = this
-        .ancestors()
-        .skip(1)
-        .find(|path| !path.ends_with("deps"))
-        .expect("a directory");
-    let target = directory.parent().expect("the target directory");
-    let mut command = Command::new(env!("CARGO"));
-    command.args([
-        "build",
-        "--quiet",
-        "--package",
-        "nvmfd",
-        "--bin",
-        "nvmfd",
-        "--target-dir",
-    ]);
-    command.arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
-    if directory.ends_with("release") {
-        command.arg("--release");
-    }
-    let status = command.status().expect("cargo can be started");
-    assert!(status.success(), "nvmfd could not be built");
-    directory.join("nvmfd")
+    BINARY.get_or_init(|| nvmfd(Profile::AsThisTest).expect("nvmfd can be built"))
 }
 
 /// Addresses that a line of the banner names; "all addresses" are reached at loopback's.

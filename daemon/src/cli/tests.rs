@@ -202,7 +202,7 @@ fn what_was_given_cannot_break_the_line() {
 #[test]
 fn help_and_version_end_well() {
     for (line, words) in [
-        ("--help", "Usage: nvmfd [OPTIONS] [DEVICE]..."),
+        ("--help", "Usage: nvmfd [OPTIONS] DEVICE..."),
         ("-V", "nvmfd 0."),
     ] {
         match run(line) {

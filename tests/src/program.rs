@@ -1,0 +1,62 @@
+//! Where the program to test is: built for the occasion, because a stale one would prove nothing.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// How the program is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// As this test was.
+    AsThisTest,
+    /// With optimisation.
+    Release,
+}
+
+/// The program that `NVMFD` in the environment names, or else a fresh build.
+///
+/// # Errors
+/// What cargo could not do, in words.
+pub fn nvmfd(profile: Profile) -> Result<PathBuf, String> {
+    if let Some(path) = std::env::var_os("NVMFD") {
+        return Ok(path.into());
+    }
+    let release = profile == Profile::Release || profile_directory().ends_with("release");
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["build", "--quiet", "--package", "nvmfd", "--bin", "nvmfd"]);
+    if release {
+        command.arg("--release");
+    }
+    command
+        .arg("--target-dir")
+        .arg(target_directory())
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    match command.status() {
+        Ok(status) if status.success() => {
+            let profile = if release { "release" } else { "debug" };
+            Ok(target_directory().join(profile).join("nvmfd"))
+        }
+        Ok(status) => Err(format!("cargo build --package nvmfd: {status}")),
+        Err(error) => Err(format!("cargo: {error}")),
+    }
+}
+
+/// Cargo's target directory.
+///
+/// # Panics
+/// If this program was not built by cargo.
+pub fn target_directory() -> PathBuf {
+    profile_directory()
+        .parent()
+        .expect("cargo's directories")
+        .to_owned()
+}
+
+/// `target/debug` or `target/release`: tests are in `deps`, beside which programs are.
+fn profile_directory() -> PathBuf {
+    let this = std::env::current_exe().expect("a running program has a path");
+    let above = this
+        .ancestors()
+        .skip(1)
+        .find(|path| !path.ends_with("deps"));
+    above.expect("cargo's directories").to_owned()
+}
