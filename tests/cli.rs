@@ -115,6 +115,7 @@ fn wrong_options_are_named_with_the_way_out() {
             &["-d", "--no-such-option", "ramdisk:1m"],
             "--no-such-option",
         ),
+        (&["-K"], "kernel mode"),
     ];
     for (arguments, word) in cases {
         let (line, code) = refused(arguments);

@@ -154,7 +154,10 @@ fn every_bad_value_is_named_with_the_way_out() {
             "'loud' for '--log <LEVEL>': the levels are error, warn",
         ),
         ("--wrong a", "unexpected argument '--wrong' found"),
-        ("-K a", "unexpected argument '-K' found"),
+        (
+            "-K a",
+            "kernel mode is not there yet; leave -K out to serve from userland",
+        ),
         (
             "a -p",
             "a value is required for '--port <PORT>' but none was supplied",
