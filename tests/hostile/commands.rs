@@ -157,7 +157,7 @@ fn row_49_far_more_commands_than_the_queue_has_entries() -> Result {
 }
 
 #[test]
-fn rows_50_to_56_commands_that_cannot_be_end_with_their_status_and_the_queue_goes_on() -> Result {
+fn rows_51_to_56_commands_that_cannot_be_end_with_their_status_and_the_queue_goes_on() -> Result {
     type Change = fn(&mut Sqe);
     let scene = Scene::new()?;
     let last_block = (64 << 20) / 512;

@@ -1,4 +1,4 @@
-//! Hostile peers against the real program: the rows of protocol.md §2.2 that are met over a socket.
+//! Hostile peers against the real program: the rows of tests/NEGATIVE.md that are met over a socket.
 //!
 //! Beside each attack a healthy host keeps its data, and afterwards the program holds what it held
 //! before: descriptors, threads, memory ([`scene`]). By what the peer has got to: nothing

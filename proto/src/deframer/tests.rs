@@ -1,4 +1,4 @@
-//! The deframer under every cut, and what it says to headers that are wrong (protocol.md §2.2,
+//! The deframer under every cut, and what it says to headers that are wrong (tests/NEGATIVE.md,
 //! rows 18–25).
 
 use proptest::prelude::*;

@@ -1,5 +1,5 @@
 //! The handshake: both halves against each other, and what a controller says to hosts that do it
-//! wrong (protocol.md §2.2, rows 2–16 and 26–36), with FreeBSD's answers.
+//! wrong (tests/NEGATIVE.md, rows 2–16 and 26–36), with FreeBSD's answers.
 
 use proptest::prelude::*;
 use zerocopy::{FromBytes, IntoBytes};

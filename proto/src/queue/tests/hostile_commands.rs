@@ -1,4 +1,4 @@
-//! Commands that are wrong below their meaning (protocol.md §2.2, rows 49–52): their number, their
+//! Commands that are wrong below their meaning (tests/NEGATIVE.md, rows 49–52): their number, their
 //! identifiers, their descriptors, and halves of fused pairs.
 
 use super::super::Step;

@@ -1,4 +1,4 @@
-//! What hosts do wrong with PDUs and data on an established queue (protocol.md §2.2, rows 16–25
+//! What hosts do wrong with PDUs and data on an established queue (tests/NEGATIVE.md, rows 16–25
 //! and 40–47), and the answers of FreeBSD's target.
 
 use proptest::prelude::*;
