@@ -1,4 +1,8 @@
 //! Admin queues: the controller's commands and what they set off elsewhere.
+//!
+//! [`Controller`] decides; this file carries out what its decisions mean for other queues, for the
+//! registry and for storage: I/O queues are let in, closed at a reset, asked to abort; a shutdown
+//! flushes. It also watches the keep-alive timer and the association's lost queues.
 
 #![forbid(unsafe_code)]
 

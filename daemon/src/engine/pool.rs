@@ -1,4 +1,8 @@
 //! Threads for commands that may sleep, so that a slow disk never delays a keep-alive.
+//!
+//! A job whose connection has ended before it began is dropped: what a host did not live to see
+//! acknowledged is not applied later. One that has begun ends, and its answer finds nobody. How many
+//! jobs wait is bounded by what each session lets its host have outstanding.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,9 @@
 //! An established queue in the daemon's hands: what a connection is once its Connect is accepted.
+//!
+//! Takes each capsule from the protocol's queue, says which data it moves, has it executed (here,
+//! or on the pool if it may sleep) and answers. Admin queues go through [`super::admin`]. It bounds
+//! what its host can make us hold ([`Session::is_paused`]) and gives everything back exactly once
+//! ([`Session::end`]).
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,8 @@
 //! What reactors are asked by other threads, and how they are reached.
+//!
+//! The only way from one thread's connection to another's. A message names its connection by a
+//! [`ConnectionId`] that is never used again, so that one which comes too late finds nobody and is
+//! dropped.
 
 #![forbid(unsafe_code)]
 
