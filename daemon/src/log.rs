@@ -91,6 +91,11 @@ impl Quota {
     }
 }
 
+/// How many lines were left out before one that is logged, where any were: a field for it.
+pub fn told(suppressed: u64) -> Option<u64> {
+    (suppressed != 0).then_some(suppressed)
+}
+
 #[derive(Debug)]
 struct QuotaState {
     since: Option<Instant>,

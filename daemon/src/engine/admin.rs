@@ -50,6 +50,18 @@ pub struct Admin {
     local: SocketAddr,
     /// When the association ends because an I/O queue is lost.
     lost: Option<Instant>,
+    flush: Flush,
+}
+
+/// The flush of a shutdown: one at a time, however often a host shuts down.
+#[derive(Debug, PartialEq, Eq)]
+enum Flush {
+    /// None is under way.
+    Idle,
+    /// One is, for the shutdown that the host waits for.
+    Running,
+    /// It began before the shutdown that waits now.
+    Stale,
 }
 
 impl Admin {
@@ -84,6 +96,7 @@ impl Admin {
             controller: Controller::new(config, now),
             local,
             lost: None,
+            flush: Flush::Idle,
         }
     }
 
@@ -136,8 +149,13 @@ impl Admin {
         }
     }
 
-    pub(super) fn shutdown_flushed(&mut self) {
+    /// A flush has ended. Whether another must follow.
+    pub(super) fn shutdown_flushed(&mut self) -> bool {
+        if std::mem::replace(&mut self.flush, Flush::Idle) == Flush::Stale {
+            return true;
+        }
         self.controller.shutdown_complete();
+        false
     }
 
     fn is_discovery(&self) -> bool {
@@ -209,20 +227,38 @@ impl Session {
         }
     }
 
-    /// Everything that was written goes to stable storage; the host polls CSTS until it is there.
+    /// I/O queues end, and everything that was written goes to stable storage; the host polls CSTS
+    /// until it is there.
     fn shut_down(&mut self, turn: &Turn<'_>) {
+        for queue in self.association.dismiss() {
+            turn.shared
+                .send(queue, Message::Close(queue, CloseReason::ControllerReset));
+        }
+        if let Some(admin) = self.admin() {
+            admin.lost = None;
+            match admin.flush {
+                Flush::Idle => self.flush_all(turn),
+                Flush::Running | Flush::Stale => admin.flush = Flush::Stale,
+            }
+        }
+    }
+
+    /// Flushes on the pool, which answers with [`Message::ShutdownFlushed`].
+    pub(super) fn flush_all(&mut self, turn: &Turn<'_>) {
         let subsystem = self.association.subsystem.clone();
         let connection = self.id;
         let Some(admin) = self.admin() else { return };
-        admin.lost = None;
         match subsystem {
-            Some(subsystem) => turn.shared.pool.submit(Job {
-                connection,
-                tag: None,
-                // Durable whether or not the host waits for it.
-                alive: Arc::new(AtomicBool::new(true)),
-                task: Task::FlushAll(Arc::clone(&subsystem.namespaces)),
-            }),
+            Some(subsystem) => {
+                admin.flush = Flush::Running;
+                turn.shared.pool.submit(Job {
+                    connection,
+                    tag: None,
+                    // Durable whether or not the host waits for it.
+                    alive: Arc::new(AtomicBool::new(true)),
+                    task: Task::FlushAll(Arc::clone(&subsystem.namespaces)),
+                });
+            }
             None => admin.controller.shutdown_complete(),
         }
     }
@@ -277,7 +313,7 @@ impl Session {
                 self.complete(tag, completion);
             }
             Outcome::Data(data) => self.queue.complete_read(tag, data),
-            Outcome::Held => {}
+            Outcome::Held => self.queue.hold(tag),
             Outcome::Abort { sqid, cid } => self.abort_command(tag, sqid, cid, turn),
         }
     }

@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use nvmf_proto::cqe::Completion;
 use nvmf_proto::nvm::{self, Command, Extent};
@@ -13,16 +15,24 @@ use tracing::warn;
 
 use super::Executed;
 use super::namespace::Namespace;
+use crate::log::{Quota, told};
 
 /// Bytes that Verify and Copy hold at a time.
 const PIECE: u64 = 1 << 20;
 
-/// Bytes whose space is given back at a time.
-const FREE_PIECE: u64 = 64 << 20;
+/// Lines about media that fail: hosts cause them as often as they like.
+static FAILURES: Quota = Quota::new(20, Duration::from_secs(10));
 
 /// Executes a command with the data that came with it. With `durable`, what it writes is on stable
-/// storage before it returns, as a host asks that switched the write cache off.
-pub fn execute(namespace: &Namespace, command: &Command, data: &[u8], durable: bool) -> Executed {
+/// storage before it returns, as a host asks that switched the write cache off. What takes long stops
+/// when its connection ceases to be `alive`.
+pub fn execute(
+    namespace: &Namespace,
+    command: &Command,
+    data: &[u8],
+    durable: bool,
+    alive: &AtomicBool,
+) -> Executed {
     let done = match command {
         Command::Read { extent } => return read(namespace, extent),
         _ if command.modifies() && namespace.is_read_only() => {
@@ -42,13 +52,13 @@ pub fn execute(namespace: &Namespace, command: &Command, data: &[u8], durable: b
         Command::DatasetManagement {
             deallocate: false, ..
         } => Ok(()),
-        Command::DatasetManagement { ranges, .. } => deallocate(namespace, data, *ranges),
-        Command::Verify { extent } => verify(namespace, extent),
+        Command::DatasetManagement { ranges, .. } => deallocate(namespace, data, *ranges, alive),
+        Command::Verify { extent } => verify(namespace, extent, alive),
         Command::Copy {
             destination,
             ranges,
             fua,
-        } => copy(namespace, data, *ranges, *destination)
+        } => copy(namespace, data, *ranges, *destination, alive)
             .and_then(|()| settle(namespace, *fua || durable)),
     };
     Executed::Done(done.map_or_else(Completion::error, |()| Completion::SUCCESS))
@@ -150,36 +160,49 @@ fn write_zeroes(namespace: &Namespace, extent: &Extent, deallocate: bool) -> Res
         .map_err(|error| write_failed(namespace, &error))
 }
 
-fn deallocate(namespace: &Namespace, data: &[u8], ranges: u16) -> Result<(), Status> {
+fn deallocate(
+    namespace: &Namespace,
+    data: &[u8],
+    ranges: u16,
+    alive: &AtomicBool,
+) -> Result<(), Status> {
     let geometry = &namespace.geometry;
     let extents = nvm::deallocate_ranges(data, ranges, geometry)?;
-    for extent in extents {
-        for (offset, bytes) in pieces(extent.offset(geometry), extent.bytes(geometry), FREE_PIECE) {
-            let _shared = namespace.gate.read();
-            let freed = namespace.backend.deallocate(offset, bytes);
-            freed.map_err(|error| write_failed(namespace, &error))?;
-        }
+    for extent in extents.iter().filter(|extent| extent.blocks != 0) {
+        still(alive)?;
+        let _shared = namespace.gate.read();
+        // In one piece: what it costs is bounded by what is stored there, not by its length.
+        let freed = namespace
+            .backend
+            .deallocate(extent.offset(geometry), extent.bytes(geometry));
+        freed.map_err(|error| write_failed(namespace, &error))?;
     }
     Ok(())
 }
 
-fn verify(namespace: &Namespace, extent: &Extent) -> Result<(), Status> {
+fn verify(namespace: &Namespace, extent: &Extent, alive: &AtomicBool) -> Result<(), Status> {
     let geometry = &namespace.geometry;
-    pieces(extent.offset(geometry), extent.bytes(geometry), PIECE).try_for_each(
-        |(offset, bytes)| {
-            let mut buffer = vec![0; length(bytes)];
-            let read = namespace.backend.read(offset, &mut buffer);
-            read.map_err(|error| read_failed(namespace, &error))
-        },
-    )
+    pieces(extent.offset(geometry), extent.bytes(geometry)).try_for_each(|(offset, bytes)| {
+        still(alive)?;
+        let mut buffer = vec![0; length(bytes)];
+        let read = namespace.backend.read(offset, &mut buffer);
+        read.map_err(|error| read_failed(namespace, &error))
+    })
 }
 
-fn copy(namespace: &Namespace, data: &[u8], ranges: u16, destination: u64) -> Result<(), Status> {
+fn copy(
+    namespace: &Namespace,
+    data: &[u8],
+    ranges: u16,
+    destination: u64,
+    alive: &AtomicBool,
+) -> Result<(), Status> {
     let geometry = &namespace.geometry;
     let plan = nvm::copy_ranges(data, ranges, destination, geometry)?;
     let mut to = plan.destination.offset(geometry);
     for source in &plan.sources {
-        for (offset, bytes) in pieces(source.offset(geometry), source.bytes(geometry), PIECE) {
+        for (offset, bytes) in pieces(source.offset(geometry), source.bytes(geometry)) {
+            still(alive)?;
             let mut buffer = vec![0; length(bytes)];
             let _shared = namespace.gate.read();
             let read = namespace.backend.read(offset, &mut buffer);
@@ -192,12 +215,21 @@ fn copy(namespace: &Namespace, data: &[u8], ranges: u16, destination: u64) -> Re
     Ok(())
 }
 
-/// A range in pieces of `most` bytes, each of which is done with before the next: memory is bounded,
-/// and so is how long the gate is held.
-fn pieces(offset: u64, bytes: u64, most: u64) -> impl Iterator<Item = (u64, u64)> {
-    (0..bytes.div_ceil(most)).map(move |index| {
-        let start = index * most;
-        (offset + start, most.min(bytes - start))
+/// Whether to go on: nobody waits for a command whose connection is gone.
+fn still(alive: &AtomicBool) -> Result<(), Status> {
+    if alive.load(Ordering::Acquire) {
+        Ok(())
+    } else {
+        Err(Status::ABORT_REQUESTED)
+    }
+}
+
+/// A range in pieces, each of which is done with before the next: memory is bounded, and so is how
+/// long the gate is held.
+fn pieces(offset: u64, bytes: u64) -> impl Iterator<Item = (u64, u64)> {
+    (0..bytes.div_ceil(PIECE)).map(move |index| {
+        let start = index * PIECE;
+        (offset + start, PIECE.min(bytes - start))
     })
 }
 
@@ -206,13 +238,19 @@ fn length(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
+fn tell(namespace: &Namespace, error: &io::Error, what: &str) {
+    if let Some(suppressed) = FAILURES.admit(Instant::now()) {
+        warn!(suppressed = told(suppressed), device = %namespace.device, %error, "{what}");
+    }
+}
+
 fn read_failed(namespace: &Namespace, error: &io::Error) -> Status {
-    warn!(device = %namespace.device, %error, "read failed");
+    tell(namespace, error, "read failed");
     Status::UNRECOVERED_READ_ERROR
 }
 
 fn write_failed(namespace: &Namespace, error: &io::Error) -> Status {
-    warn!(device = %namespace.device, %error, "write failed");
+    tell(namespace, error, "write failed");
     #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum")]
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => {

@@ -121,7 +121,8 @@ impl Session {
     /// # Errors
     /// Why the connection ends; what is still to be sent is in the outbox that [`Self::end`] gives.
     pub fn feed(&mut self, input: &mut &[u8], turn: &mut Turn<'_>) -> Result<(), CloseReason> {
-        while !self.is_paused() {
+        // What is ready goes on whatever waits: it may be all that there is to wait for.
+        while self.queue.has_ready() || !self.is_paused() {
             match self.queue.next(input).map_err(CloseReason::Violation)? {
                 None => break,
                 Some(Step::Capsule(tag)) => self.capsule(tag, turn),
@@ -213,7 +214,10 @@ impl Session {
                 );
             }
             Ok((namespace, command)) => {
-                self.answer(tag, io::execute(&namespace, &command, &data, durable));
+                self.answer(
+                    tag,
+                    io::execute(&namespace, &command, &data, durable, &self.alive),
+                );
             }
             Err(status) => self.answer(tag, Executed::Done(status.into())),
         }
@@ -347,9 +351,11 @@ impl Session {
     }
 
     /// Everything is on stable storage: the shutdown that the host asked for is complete.
-    pub fn shutdown_flushed(&mut self) {
-        if let Role::Admin(admin) = &mut self.role {
-            admin.shutdown_flushed();
+    pub fn shutdown_flushed(&mut self, turn: &Turn<'_>) {
+        if let Role::Admin(admin) = &mut self.role
+            && admin.shutdown_flushed()
+        {
+            self.flush_all(turn);
         }
     }
 

@@ -28,7 +28,7 @@ use super::close::CloseReason;
 use super::message::ConnectionId;
 use super::route::{Route, route};
 use crate::engine::{Executed, session::Session};
-use crate::log::Quota;
+use crate::log::{Quota, told};
 
 /// Pieces in one vectored write; systems take up to 1024.
 const PIECES: usize = 64;
@@ -141,6 +141,10 @@ impl Connection {
 
     pub(super) fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    pub(super) fn is_negotiating(&self) -> bool {
+        matches!(self.state, State::Negotiating { .. })
     }
 
     pub(super) fn holds(&self, place: PlaceId) -> bool {
@@ -409,9 +413,9 @@ impl Connection {
         }
     }
 
-    pub(super) fn shutdown_flushed(&mut self) {
+    pub(super) fn shutdown_flushed(&mut self, turn: &mut Turn<'_>) {
         if let State::Serving(session) = &mut self.state {
-            session.shutdown_flushed();
+            session.shutdown_flushed(turn);
         }
     }
 
@@ -437,7 +441,7 @@ impl Connection {
     /// Ends it by `deadline`: what has begun may end, nothing new begins.
     pub(super) fn stop(&mut self, deadline: Instant) {
         match &mut self.state {
-            State::Negotiating { deadline: by, .. } => *by = (*by).min(Instant::now()),
+            State::Negotiating { .. } => {}
             State::Closing { deadline: by, .. } => *by = (*by).min(deadline),
             State::Serving(session) => session.stop(deadline),
         }
@@ -475,11 +479,6 @@ impl Connection {
         // The descriptor is about to be closed; nothing is left to say if this fails.
         let _ = poller.deregister(&mut self.stream);
     }
-}
-
-/// How many lines were left out before this one, where any were.
-fn told(suppressed: u64) -> Option<u64> {
-    (suppressed != 0).then_some(suppressed)
 }
 
 /// What is known of a socket without asking: its events are edges.

@@ -83,9 +83,9 @@ impl Worker {
         let admission = Admission::default();
         let (acceptor, accepting) = Acceptor::new(listeners, Arc::clone(&handles), admission)?;
         let shared = Arc::new(Shared {
-            snapshot: Arc::new(snapshot),
             registry: Registry::default(),
-            pool: Pool::start(&handles)?,
+            pool: Pool::start(&handles, snapshot.namespaces())?,
+            snapshot: Arc::new(snapshot),
             reactors: handles,
         });
         let mut threads = Vec::new();

@@ -6,8 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,8 +39,8 @@ pub(super) struct Reactor {
     generation: u64,
     /// Connections that have something to do without a further event.
     runnable: VecDeque<usize>,
-    /// When to look at which connection; entries may be stale.
-    timers: BinaryHeap<Reverse<(Instant, usize, u64)>>,
+    /// When to look at which connection: one entry for each that is armed.
+    timers: BTreeSet<(Instant, usize)>,
     scratch: Vec<u8>,
     stopping: Option<Instant>,
 }
@@ -62,7 +61,7 @@ impl Reactor {
             free: Vec::new(),
             generation: 0,
             runnable: VecDeque::new(),
-            timers: BinaryHeap::new(),
+            timers: BTreeSet::new(),
             scratch: vec![0; SCRATCH],
             stopping: None,
         }
@@ -73,11 +72,13 @@ impl Reactor {
         let mut events = Events::with_capacity(1024);
         loop {
             match self.poll.poll(&mut events, self.timeout()) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                // A timeout may have passed meanwhile, and events be there that count first.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
                     error!(%error, "waiting for peers failed");
                     std::thread::sleep(Duration::from_millis(10));
                 }
-                _ => {}
+                Ok(()) => {}
             }
             let now = Instant::now();
             for event in &events {
@@ -88,8 +89,10 @@ impl Reactor {
                 }
             }
             self.messages(now);
-            self.expire(now);
+            // What has arrived counts before the clock does: after a stall of ours no host is late
+            // whose keep-alive waits in its socket.
             self.run_connections(now);
+            self.expire(now);
             if self.stopping.is_some() && self.places.iter().all(Option::is_none) {
                 return;
             }
@@ -100,7 +103,7 @@ impl Reactor {
         if !self.runnable.is_empty() {
             return Some(Duration::ZERO);
         }
-        let Reverse((next, ..)) = self.timers.peek()?;
+        let (next, _) = self.timers.first()?;
         // Rounded up: a poll that wakes a moment early would spin until the deadline.
         Some(next.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
     }
@@ -128,7 +131,11 @@ impl Reactor {
                 self.with(id, |connection, _| connection.executed(tag, executed), now);
             }
             Message::ShutdownFlushed(id) => {
-                self.with(id, |connection, _| connection.shutdown_flushed(), now);
+                self.with(
+                    id,
+                    |connection, turn| connection.shutdown_flushed(turn),
+                    now,
+                );
             }
             Message::Close(id, reason) => {
                 if find(&mut self.places, id).is_some() {
@@ -241,17 +248,14 @@ impl Reactor {
     }
 
     fn expire(&mut self, now: Instant) {
-        while let Some(&Reverse((when, token, generation))) = self.timers.peek() {
+        while let Some(&(when, token)) = self.timers.first() {
             if when > now {
                 return;
             }
-            self.timers.pop();
+            self.timers.pop_first();
             let Some(connection) = self.places.get_mut(token).and_then(Option::as_deref_mut) else {
                 continue;
             };
-            if connection.id().generation != generation {
-                continue;
-            }
             connection.armed = None;
             let mut turn = Turn {
                 now,
@@ -278,9 +282,10 @@ impl Reactor {
             return;
         };
         if connection.armed.is_none_or(|armed| deadline < armed) {
-            connection.armed = Some(deadline);
-            self.timers
-                .push(Reverse((deadline, token, connection.id().generation)));
+            if let Some(later) = connection.armed.replace(deadline) {
+                self.timers.remove(&(later, token));
+            }
+            self.timers.insert((deadline, token));
         }
     }
 
@@ -291,6 +296,9 @@ impl Reactor {
         let Some(connection) = place.take() else {
             return;
         };
+        if let Some(armed) = connection.armed {
+            self.timers.remove(&(armed, token));
+        }
         let mut turn = Turn {
             now,
             shared: &self.shared,
@@ -304,6 +312,16 @@ impl Reactor {
     fn stop(&mut self, now: Instant) {
         let deadline = now + STOP_TIME;
         self.stopping = Some(deadline);
+        let strangers: Vec<_> = self
+            .places
+            .iter()
+            .flatten()
+            .filter(|it| it.is_negotiating())
+            .map(|it| it.id().token)
+            .collect();
+        for token in strangers {
+            self.close(token, CloseReason::Stopped, now);
+        }
         for connection in self.places.iter_mut().flatten() {
             connection.stop(deadline);
             enqueue(&mut self.runnable, connection);

@@ -151,9 +151,11 @@ impl Registry {
     pub fn leave(&self, association: &Association, qid: u16, connection: ConnectionId) -> bool {
         let mut state = self.lock();
         let mut queues = association.lock();
-        if queues.io.get(&qid) == Some(&connection) {
-            queues.io.remove(&qid);
+        // A reset has let go of it already: it is not lost.
+        if queues.io.get(&qid) != Some(&connection) {
+            return false;
         }
+        queues.io.remove(&qid);
         if queues.dead && queues.io.is_empty() {
             state.taken.remove(&association.cntlid);
         }
@@ -391,6 +393,18 @@ mod tests {
         assert_eq!(refused, ConnectReject::BUSY);
         bench.registry.end(&all[77]);
         assert_eq!(bench.create().cntlid, all[77].cntlid);
+    }
+
+    #[test]
+    fn a_queue_that_a_reset_dropped_is_not_lost_even_when_the_host_is_ready_again() {
+        let mut bench = Bench::new();
+        let association = bench.ready();
+        let queue = bench.join(&connect(1, association.cntlid)).unwrap();
+        association.dismiss();
+        association.admit(2);
+        assert!(!bench.registry.leave(&association, 1, queue));
+        let again = bench.join(&connect(1, association.cntlid)).unwrap();
+        assert!(bench.registry.leave(&association, 1, again), "this one is");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use nvmf_proto::connect::Limits;
 use nvmf_proto::handshake::Offer;
 use nvmf_proto::nqn::Nqn;
 
-use crate::engine::namespace::Namespaces;
+use crate::engine::namespace::{Namespace, Namespaces};
 
 /// Entries of the largest admin queue, as FreeBSD's nvmfd has it.
 pub const MAX_ADMIN_ENTRIES: u32 = 4096;
@@ -70,6 +70,13 @@ pub struct Subsystem {
 }
 
 impl Snapshot {
+    /// The namespaces of all subsystems.
+    pub fn namespaces(&self) -> impl Iterator<Item = &Arc<Namespace>> {
+        self.subsystems
+            .iter()
+            .flat_map(|subsystem| subsystem.namespaces.iter())
+    }
+
     /// The subsystem of this name.
     pub fn subsystem(&self, nqn: &Nqn) -> Option<&Arc<Subsystem>> {
         self.subsystems

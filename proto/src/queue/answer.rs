@@ -91,7 +91,7 @@ impl Queue {
         self.outbox.headers(|out| framing.capsule_resp(out, cqe));
     }
 
-    fn advance_sqhd(&mut self) {
+    pub(super) fn advance_sqhd(&mut self) {
         let next = (u32::from(self.sqhd) + 1) % self.parameters.entries.max(1);
         self.sqhd = u16::try_from(next).unwrap_or_default();
     }

@@ -46,6 +46,8 @@ pub(super) enum Phase {
     Complete,
     /// The caller has it.
     Executing,
+    /// The caller keeps it until something happens.
+    Held,
 }
 
 /// One outstanding command.

@@ -242,7 +242,7 @@ impl Queue {
         let data_on_its_way = match slot.phase {
             Phase::Undecided => receiving && slot.in_capsule != 0,
             Phase::Receiving => slot.solicited || slot.in_capsule != 0,
-            Phase::Complete | Phase::Executing => false,
+            Phase::Complete | Phase::Executing | Phase::Held => false,
         };
         if data_on_its_way {
             // An aborted write must still swallow what its R2T has asked for.
@@ -279,6 +279,9 @@ impl Queue {
             self.solicited -= u64::from(slot.expected);
             self.solicit();
         }
+        if slot.phase == Phase::Receiving && slot.expected != 0 && !slot.solicited {
+            self.unsolicited.retain(|&waiting| waiting != tag);
+        }
         if slot.phase == Phase::Executing {
             self.executing = self.executing.saturating_sub(slot.moves());
         }
@@ -292,7 +295,17 @@ impl Queue {
 
     /// Ends a command without an answer, as a Controller Reset ends event requests.
     pub fn forget(&mut self, tag: Tag) {
-        self.remove(tag);
+        if self.remove(tag).is_some() {
+            self.advance_sqhd();
+        }
+    }
+
+    /// The command waits for an event that may never come: its end is nothing to wait for.
+    pub fn hold(&mut self, tag: Tag) {
+        if let Some(slot) = self.inflight.get_mut(tag) {
+            slot.phase = Phase::Held;
+            self.executing = self.executing.saturating_sub(slot.moves());
+        }
     }
 
     /// Aborts the command with this identifier if it is not being executed yet. Whether it was.

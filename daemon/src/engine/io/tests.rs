@@ -1,7 +1,7 @@
 //! Commands executed on a RAM disk, and on a disk that fails.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use nvmf_proto::nqn::Nqn;
 use nvmf_proto::nvm::Geometry;
@@ -104,7 +104,7 @@ fn run_with(
     sqe.cdw12 = blocks.saturating_sub(1).into();
     change(&mut sqe);
     let command = Command::parse(&sqe, &namespace.geometry, 1 << 20)?;
-    match execute(namespace, &command, data, false) {
+    match execute(namespace, &command, data, false, &AtomicBool::new(true)) {
         Executed::Data(data) => Ok(data),
         Executed::Done(completion) if completion.status.is_success() => Ok(Vec::new()),
         Executed::Done(completion) => Err(completion.status),
@@ -247,7 +247,13 @@ fn a_write_is_flushed_when_the_host_asks_for_it_and_only_then() {
         extent: Extent::new(0, 1, &namespace.geometry).unwrap(),
         fua: false,
     };
-    execute(&namespace, &write, &[1; BLOCK], true);
+    execute(
+        &namespace,
+        &write,
+        &[1; BLOCK],
+        true,
+        &AtomicBool::new(true),
+    );
     assert_eq!(flushes(), 3, "the host switched the cache off");
 }
 
