@@ -24,6 +24,7 @@ use super::admin::Admin;
 use super::namespace::Namespace;
 use super::pool::{Job, Task};
 use super::{Executed, io};
+use crate::worker::Shared;
 use crate::worker::close::CloseReason;
 use crate::worker::connection::Turn;
 use crate::worker::message::{ConnectionId, Message};
@@ -32,6 +33,9 @@ use crate::worker::snapshot::{IO_IN_CAPSULE, MAX_TRANSFER};
 
 /// Bytes that one connection may make us hold for it to read. Beyond, its commands wait.
 const BACKLOG_MAX: u64 = 4 << 20;
+
+/// Bytes that all connections together may make us hold. Beyond, each has one command at a time.
+const HELD_MAX: u64 = 1 << 30;
 
 /// A queue with its controller's association. Whoever has it calls [`Self::end`] before it goes.
 #[derive(Debug)]
@@ -44,6 +48,10 @@ pub struct Session {
     alive: Arc<AtomicBool>,
     /// Commands that the pool has.
     jobs: usize,
+    /// What this queue has in the count of all held bytes.
+    counted: u64,
+    /// Whether all connections together hold more than they may.
+    scarce: bool,
     stopping: Option<Instant>,
     ended: bool,
 }
@@ -82,6 +90,8 @@ impl Session {
             role,
             alive: Arc::new(AtomicBool::new(true)),
             jobs: 0,
+            counted: 0,
+            scarce: false,
             stopping: None,
             ended: false,
         }
@@ -108,7 +118,21 @@ impl Session {
     /// Whether input must wait: the host does not read, or has more commands outstanding than it
     /// may, or we are about to stop. Back-pressure, so that no host makes us hold without bound.
     pub fn is_paused(&self) -> bool {
-        self.stopping.is_some() || self.queue.backlog() >= BACKLOG_MAX || self.queue.is_saturated()
+        let most = if self.scarce { 1 } else { BACKLOG_MAX };
+        self.stopping.is_some() || self.queue.backlog() >= most || self.queue.is_saturated()
+    }
+
+    /// Counts what this queue makes us hold now, and sees whether all together hold too much.
+    pub fn count(&mut self, shared: &Shared) {
+        let now = self.queue.backlog();
+        let before = std::mem::replace(&mut self.counted, now);
+        if now != before {
+            // Wraps around and back: the sum of all differences is what is held.
+            shared
+                .held
+                .fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+        }
+        self.scarce = shared.held.load(Ordering::Relaxed) > HELD_MAX;
     }
 
     /// Whether a command can be executed without further input.
@@ -381,6 +405,9 @@ impl Session {
     pub fn end(&mut self, turn: &mut Turn<'_>) -> Outbox {
         if !std::mem::replace(&mut self.ended, true) {
             self.alive.store(false, Ordering::Release);
+            turn.shared
+                .held
+                .fetch_sub(std::mem::take(&mut self.counted), Ordering::Relaxed);
             let (registry, association) = (&turn.shared.registry, &self.association);
             match &self.role {
                 Role::Admin(_) => {

@@ -165,6 +165,9 @@ impl Connection {
                 State::Closing { .. } => return self.closing(turn),
             };
             self.flush()?;
+            if let State::Serving(session) = &mut self.state {
+                session.count(turn.shared);
+            }
             taken += progress;
             if progress == 0 {
                 return self.idle();

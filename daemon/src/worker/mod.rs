@@ -19,6 +19,7 @@ pub mod snapshot;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 
 use accept::{Acceptor, StopAccepting};
@@ -40,6 +41,8 @@ pub struct Shared {
     pub registry: Registry,
     /// Executes what may sleep.
     pub pool: Pool,
+    /// Bytes that all hosts together make us hold ([`crate::engine::session`] counts them).
+    pub held: AtomicU64,
     reactors: Arc<[ReactorHandle]>,
 }
 
@@ -86,6 +89,7 @@ impl Worker {
             registry: Registry::default(),
             pool: Pool::start(&handles, snapshot.namespaces())?,
             snapshot: Arc::new(snapshot),
+            held: AtomicU64::new(0),
             reactors: handles,
         });
         let mut threads = Vec::new();
