@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use nvmf_proto::connect::Connect;
 use nvmf_proto::handshake::host::Wishes;
-use nvmf_proto::opcode::nvm;
+use nvmf_proto::opcode::{fabrics, nvm};
 use nvmf_proto::pdu::{Fes, Framing, IcReq};
-use nvmf_proto::sqe::SglDescriptor;
-use nvmfd_tests::peer::{Host, HostOptions, PATIENCE, PeerError, Raw, nvm_sqe};
+use nvmf_proto::sqe::{SglDescriptor, Sqe};
+use nvmfd_tests::peer::{Host, HostOptions, PATIENCE, PeerError, Raw, nvm_sqe, property};
 use nvmfd_tests::target::{Setup, Target};
 use nvmfd_tests::usage::Usage;
 use zerocopy::IntoBytes;
@@ -137,6 +137,14 @@ impl Scene {
         let wishes = options.io(&self.target.nqn(), cntlid, 1, 16_384);
         Ok((host, wishes))
     }
+}
+
+/// Property Set of CC, the controller's configuration.
+pub(crate) fn configure(cc: u32) -> Sqe {
+    let mut sqe = Sqe::fabrics(fabrics::PROPERTY_SET, 0);
+    sqe.cdw11 = property::CC.into();
+    sqe.cdw12 = cc.into();
+    sqe
 }
 
 /// The stream of a good host up to its Connect.

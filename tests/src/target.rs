@@ -185,6 +185,14 @@ impl Target {
     /// If it does not end soon.
     pub fn end_with(&mut self, signal: Signal) -> ExitStatus {
         self.signal(signal);
+        self.await_end()
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Panics
+    /// If it does not end soon.
+    pub fn await_end(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Ok(Some(status)) = self.child.try_wait() {
@@ -195,7 +203,8 @@ impl Target {
         panic!("nvmfd does not end");
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends it a signal and waits for nothing.
+    pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).expect("a process identifier");
         // It may have ended by itself.
         let _ = kill(Pid::from_raw(pid), signal);

@@ -6,7 +6,8 @@ use super::target::{
     DIGESTS, LAST, PLAIN, Target, capsule, h2c, read_sqe, solicited_write, status_of, write_sqe,
 };
 use crate::cqe::Completion;
-use crate::pdu::{Fes, PduError};
+use crate::opcode::admin;
+use crate::pdu::{Fes, Header, PduError};
 use crate::sqe::{SglDescriptor, Sqe};
 use crate::status::Status;
 
@@ -271,4 +272,26 @@ fn row_66_what_a_host_does_not_read_is_counted_until_it_leaves() {
     target.queue.complete(tag, error.into());
     assert_eq!(status_of(&target.answers()), (1, error));
     assert_eq!(target.queue.backlog(), 0);
+}
+
+#[test]
+fn commands_that_a_reset_forgets_are_consumed_like_any_other() {
+    let mut target = Target::new(PLAIN);
+    let event_request = |cid| capsule(PLAIN, &Sqe::new(admin::ASYNC_EVENT_REQUEST, cid), &[]);
+    for cid in 0..5 {
+        target.feed(&event_request(cid)).unwrap();
+        let tag = target.ready.pop().unwrap();
+        target.queue.hold(tag);
+        target.queue.forget(tag);
+    }
+    target
+        .feed(&capsule(PLAIN, &Sqe::new(admin::KEEP_ALIVE, 9), &[]))
+        .unwrap();
+    let tag = target.ready.pop().unwrap();
+    target.queue.complete(tag, Completion::SUCCESS);
+    match target.answers()[..] {
+        // Six commands on a queue of four entries.
+        [Header::CapsuleResp(capsule)] => assert_eq!(capsule.cqe.sqhd.get(), 6 % 4),
+        ref other => panic!("{other:?}"),
+    }
 }

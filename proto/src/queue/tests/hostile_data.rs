@@ -446,6 +446,30 @@ fn row_46_cve_2026_64534_a_spoilt_digest_of_a_command_that_failed_before_changes
 }
 
 #[test]
+fn writes_aborted_before_their_data_was_asked_for_leave_nothing_behind() {
+    const MOST: u32 = 1 << 20;
+    let mut target = Target::new(PLAIN);
+    // These are asked for all that may be asked for at once.
+    for cid in 0..4 {
+        target
+            .feed(&capsule(PLAIN, &solicited_write(cid, MOST), &[]))
+            .unwrap();
+    }
+    assert_eq!(target.answers().len(), 4);
+    for cid in 100..200 {
+        target
+            .feed(&capsule(PLAIN, &solicited_write(cid, 4096), &[]))
+            .unwrap();
+        assert!(target.queue.abort(cid));
+        let status = Status::ABORT_REQUESTED;
+        assert_eq!(target.feed(&[]), Ok(vec![Step::Failed { cid, status }]));
+        assert_eq!(status_of(&target.answers()), (cid, status));
+        assert!(target.queue.unsolicited.is_empty());
+    }
+    assert_eq!(target.queue.outstanding(), 4);
+}
+
+#[test]
 fn nothing_is_sent_for_a_header_that_only_promises_data() {
     // 4 GiB are promised; the header alone is judged, and nothing is kept for it.
     let mut target = Target::new(PLAIN);
