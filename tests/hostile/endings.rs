@@ -5,9 +5,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use nvmf_proto::connect::ConnectReject;
 use nvmf_proto::host::Payload;
 use nvmf_proto::opcode::admin;
 use nvmf_proto::sqe::Sqe;
+use nvmf_proto::status::Status;
 use nvmfd_tests::peer::{Host, HostOptions, PeerError, Raw};
 use nvmfd_tests::target::Target;
 use zerocopy::IntoBytes;
@@ -68,14 +70,21 @@ fn a_reset_in_a_hurry_does_not_end_the_association_that_goes_on() -> Result {
 fn a_controller_that_is_shut_down_lets_its_queues_go_and_takes_no_more_until_it_is_reset() -> Result
 {
     let scene = Scene::new()?;
-    let mut host = Host::connect(scene.io(), &scene.target.nqn(), &HostOptions::named(51))?;
+    let options = HostOptions {
+        io_queues: 2,
+        ..HostOptions::named(51)
+    };
+    let mut host = Host::connect(scene.io(), &scene.target.nqn(), &options)?;
     host.shut_down()?;
-    let end = host.io[0].await_end();
-    assert!(matches!(end, Err(PeerError::Closed)), "{end:?}");
+    for queue in &mut host.io {
+        let end = queue.await_end();
+        assert!(matches!(end, Err(PeerError::Closed)), "{end:?}");
+    }
+    let early = ConnectReject::status(Status::COMMAND_SEQUENCE_ERROR.dnr());
     for qid in [1, 2] {
-        let refused = host.connect_io(qid);
+        let refused = host.connect_io(qid).map(drop);
         assert!(
-            matches!(refused, Err(PeerError::Refused(_))),
+            matches!(refused, Err(PeerError::Refused(why)) if why == early),
             "{qid}: {refused:?}"
         );
     }
@@ -90,16 +99,16 @@ fn a_controller_that_is_shut_down_lets_its_queues_go_and_takes_no_more_until_it_
 
 #[test]
 fn a_target_that_is_stopped_while_hosts_connect_ends() -> Result {
-    for _ in 0..3 {
+    for _ in 0..6 {
         let mut target = Target::start();
         let (sqe, data) = HostOptions::default()
             .admin(&target.nqn())
             .connect
             .to_wire(0);
-        let mut hosts = (0..60)
+        let mut hosts = (0..200)
             .map(|_| Raw::negotiate(target.io(), false, false))
             .collect::<Result<Vec<_>>>()?;
-        let (early, late) = hosts.split_at_mut(30);
+        let (early, late) = hosts.split_at_mut(100);
         let connect = early[0].capsule(sqe, data.as_bytes());
         // The signal and the Connects of one half find it at the same moment, the others come after.
         target.signal(Signal::SIGSTOP);
