@@ -37,6 +37,10 @@ impl Scene {
     }
 
     pub(crate) fn with(setup: &Setup) -> Result<Self> {
+        let setup = &Setup {
+            lean: true,
+            ..setup.clone()
+        };
         let target = Target::with(setup);
         let options = HostOptions {
             header_digest: true,

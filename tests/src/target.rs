@@ -34,6 +34,9 @@ pub struct Setup {
     pub arguments: Vec<String>,
     /// Descriptors that it may have, if not as many as this test.
     pub descriptors: Option<u32>,
+    /// Slow but honest about memory: the C library (glibc) keeps little of what the program gives
+    /// back, so that what is resident is what is held.
+    pub lean: bool,
 }
 
 impl Default for Setup {
@@ -43,6 +46,7 @@ impl Default for Setup {
             devices: vec!["ramdisk:64m".into()],
             arguments: ["-F", "-g", "-G"].map(String::from).to_vec(),
             descriptors: None,
+            lean: false,
         }
     }
 }
@@ -85,6 +89,12 @@ impl Target {
             command.args(["--listen", &address, "--discovery-listen", &address]);
         }
         command.args(&setup.arguments).args(&setup.devices);
+        if setup.lean {
+            for threshold in ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"] {
+                command.env(threshold, "131072");
+            }
+            command.env("MALLOC_ARENA_MAX", "1");
+        }
         command.current_dir(directory.path());
         let mut child = command
             .stdin(Stdio::null())
