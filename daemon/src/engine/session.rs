@@ -31,7 +31,7 @@ use crate::worker::message::{ConnectionId, Message};
 use crate::worker::registry::Association;
 use crate::worker::snapshot::{IO_IN_CAPSULE, MAX_TRANSFER};
 
-/// Bytes that one connection may make us hold for it to read. Beyond, its commands wait.
+/// Bytes that one connection may make us hold, brought or to be read. Beyond, its commands wait.
 const BACKLOG_MAX: u64 = 4 << 20;
 
 /// Bytes that all connections together may make us hold. Beyond, each has one command at a time.

@@ -43,7 +43,7 @@ pub enum CloseReason {
     #[error("the controller ended")]
     ControllerEnded,
     /// The host reset or shut down the controller.
-    #[error("the host reset the controller")]
+    #[error("the host reset or shut down the controller")]
     ControllerReset,
     /// An I/O queue was lost and the host did not reset the controller.
     #[error("an I/O queue of the controller was lost")]

@@ -1,14 +1,14 @@
 //! One connection: from its first byte to the one reason for its end.
 //!
-//! Owns the socket and what is known of its readiness, and moves bytes between it and whoever serves
-//! it: the handshake, then a session, then nobody. It decides nothing about hosts ([`route`] does)
+//! Moves bytes between its socket and whoever serves it: the handshake, then a session, then
+//! nobody. It decides nothing about hosts ([`route`] does)
 //! and nothing about commands ([`Session`] does). It never waits: whatever cannot go on now goes on
 //! at an event, a message or a deadline, and the reactor is told which.
 
 #![forbid(unsafe_code)]
 
-use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,6 @@ use nvmf_proto::cqe::Completion;
 use nvmf_proto::handshake::{ConnectRequest, Handshake, Progress};
 use nvmf_proto::outbox::Outbox;
 use nvmf_proto::queue::Tag;
-use socket2::{SockRef, TcpKeepalive};
 use tracing::{debug, info, warn};
 
 use super::Shared;
@@ -27,23 +26,15 @@ use super::admission::{CLOSING_TIME, Place, PlaceId};
 use super::close::CloseReason;
 use super::message::ConnectionId;
 use super::route::{Route, route};
+use super::socket::Socket;
 use crate::engine::{Executed, session::Session};
 use crate::log::{Quota, told};
-
-/// Pieces in one vectored write; systems take up to 1024.
-const PIECES: usize = 64;
 
 /// Bytes read from one connection before the others have their turn.
 const READ_TURN: usize = 1 << 20;
 
 /// Reads of a peer that is only told why it must go, before the others have their turn.
 const DISCARD_TURN: usize = 4;
-
-/// Silence after which a peer is asked whether it is still there, and how often it may not answer:
-/// what finds out dead hosts that have no keep-alive timer.
-const PROBE_AFTER: Duration = Duration::from_secs(60);
-const PROBE_EVERY: Duration = Duration::from_secs(15);
-const PROBES: u32 = 4;
 
 /// Lines of hosts that come and go. Peers cause them at will.
 static LIFE_CYCLE: Quota = Quota::new(200, Duration::from_secs(10));
@@ -68,14 +59,13 @@ pub struct Turn<'a> {
 #[derive(Debug)]
 pub struct Connection {
     id: ConnectionId,
-    stream: TcpStream,
+    socket: Socket,
     peer: SocketAddr,
     local: SocketAddr,
     portal: usize,
     state: State,
     /// Held until negotiation has succeeded.
     place: Option<Place>,
-    ready: Readiness,
     /// Bytes that were read but must wait until there is room for what they ask.
     unread: Vec<u8>,
     /// Whether the reactor is going to run it anyway.
@@ -113,17 +103,12 @@ impl Connection {
         deadline: Instant,
         shared: &Arc<Shared>,
     ) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        let probes = TcpKeepalive::new()
-            .with_time(PROBE_AFTER)
-            .with_interval(PROBE_EVERY)
-            .with_retries(PROBES);
-        SockRef::from(&stream).set_tcp_keepalive(&probes)?;
-        let local = stream.local_addr()?;
+        let socket = Socket::new(stream)?;
+        let local = socket.local_addr()?;
         let handshake = Handshake::new(shared.snapshot.offer);
         Ok(Self {
             id,
-            stream,
+            socket,
             peer,
             local,
             portal,
@@ -132,7 +117,6 @@ impl Connection {
                 deadline,
             },
             place: Some(place),
-            ready: Readiness::NEW,
             unread: Vec::new(),
             queued: false,
             armed: None,
@@ -152,7 +136,7 @@ impl Connection {
     }
 
     pub(super) fn event(&mut self, event: &Event) {
-        self.ready.event(event);
+        self.socket.event(event);
     }
 
     /// Reads, serves and writes as far as it goes. Whether there is more to do without an event.
@@ -184,7 +168,8 @@ impl Connection {
             State::Serving(session) if session.is_finished() => Err(CloseReason::Stopped),
             State::Serving(session) => {
                 // Sending may have made room for what was held back.
-                let waiting = self.ready.readable || !self.unread.is_empty() || session.has_ready();
+                let waiting =
+                    self.socket.is_readable() || !self.unread.is_empty() || session.has_ready();
                 Ok(waiting && !session.is_paused())
             }
             State::Negotiating { .. } | State::Closing { .. } => Ok(false),
@@ -201,7 +186,7 @@ impl Connection {
         let Some(buffer) = turn.scratch.get_mut(..wanted) else {
             return Ok(0);
         };
-        let count = receive(&mut self.stream, &mut self.ready, buffer)?;
+        let count = self.socket.receive(buffer)?;
         let mut input = buffer.get(..count).unwrap_or_default();
         while !input.is_empty() {
             match handshake.next(&mut input) {
@@ -308,7 +293,7 @@ impl Connection {
         let held = std::mem::take(&mut self.unread);
         let scratch = std::mem::take(&mut turn.scratch);
         let input = if held.is_empty() {
-            let count = receive(&mut self.stream, &mut self.ready, scratch)?;
+            let count = self.socket.receive(scratch)?;
             scratch.get(..count).unwrap_or_default()
         } else {
             held.as_slice()
@@ -334,27 +319,7 @@ impl Connection {
             State::Serving(session) => session.outbox(),
             State::Closing { outbox, .. } => outbox,
         };
-        while self.ready.writable && !outbox.is_empty() {
-            let mut pieces = [IoSlice::new(&[]); PIECES];
-            let mut used = 0;
-            for (slot, piece) in pieces.iter_mut().zip(outbox.pieces()) {
-                *slot = IoSlice::new(piece);
-                used += 1;
-            }
-            match self
-                .stream
-                .write_vectored(pieces.get(..used).unwrap_or_default())
-            {
-                Ok(0) => return Err(CloseReason::PeerClosed),
-                Ok(count) => outbox.advance(count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.ready.writable = false
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(CloseReason::Transport(error.kind())),
-            }
-        }
-        Ok(())
+        self.socket.send(outbox)
     }
 
     /// Tells the peer why, says that nothing more comes, and waits for it to close: closing at once
@@ -366,11 +331,10 @@ impl Connection {
         };
         if outbox.is_empty() && !*told {
             *told = true;
-            // Fails only when the peer is gone already, which reading shows.
-            let _ = self.stream.shutdown(Shutdown::Write);
+            self.socket.finish();
         }
         for _ in 0..DISCARD_TURN {
-            match receive(&mut self.stream, &mut self.ready, turn.scratch) {
+            match self.socket.receive(turn.scratch) {
                 Ok(0) => return Ok(false),
                 Ok(_) => {}
                 Err(_) => return Err(self.reason()),
@@ -479,54 +443,6 @@ impl Connection {
                 warn!(suppressed = told(suppressed), peer = %self.peer, %reason, "evicted");
             }
         }
-        // The descriptor is about to be closed; nothing is left to say if this fails.
-        let _ = poller.deregister(&mut self.stream);
+        self.socket.deregister(poller);
     }
-}
-
-/// What is known of a socket without asking: its events are edges.
-#[derive(Clone, Copy, Debug)]
-struct Readiness {
-    readable: bool,
-    writable: bool,
-    /// The peer has ended its side (or the connection failed), which only reading to the end shows.
-    read_closed: bool,
-}
-
-impl Readiness {
-    /// Of a new socket: both are worth a try.
-    const NEW: Self = Self {
-        readable: true,
-        writable: true,
-        read_closed: false,
-    };
-
-    fn event(&mut self, event: &Event) {
-        self.read_closed |= event.is_read_closed() || event.is_error();
-        self.readable |= event.is_readable() || self.read_closed;
-        self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
-    }
-}
-
-/// Reads once. 0 when nothing is there; the end of the stream is an error.
-fn receive(
-    stream: &mut TcpStream,
-    ready: &mut Readiness,
-    buffer: &mut [u8],
-) -> Result<usize, CloseReason> {
-    while ready.readable && !buffer.is_empty() {
-        match stream.read(buffer) {
-            Ok(0) => return Err(CloseReason::PeerClosed),
-            Ok(count) => {
-                // Less than there was room for is all there was, and more comes with an event; the
-                // end of the stream may have come with the last one.
-                ready.readable = count == buffer.len() || ready.read_closed;
-                return Ok(count);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.readable = false,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(CloseReason::Transport(error.kind())),
-        }
-    }
-    Ok(0)
 }

@@ -15,6 +15,7 @@ mod reactor;
 pub mod registry;
 pub mod route;
 pub mod snapshot;
+mod socket;
 
 use std::io;
 use std::net::TcpListener;
