@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::banner::{Banner, Served, own_addresses};
 use crate::cli::Options;
@@ -65,11 +65,17 @@ pub fn serve(options: &Options, host: &HostIdentity) -> Result<(), StartupError>
     let signals = block_signals()?;
     announce(&snapshot, options)?;
     pidfile.as_mut().map_or(Ok(()), leave_terminal)?;
-    run(snapshot, listeners, options.threads.get(), &signals)?;
-    if let Some(Err(error)) = pidfile.map(PidFile::remove) {
-        warn!(%error, "cannot remove the pid file");
+    let served = run(snapshot, listeners, options.threads.get(), &signals);
+    if let Some(pidfile) = pidfile {
+        if let Err(error) = &served {
+            // Standard error leads nowhere by now.
+            error!("{}", error.report());
+        }
+        if let Err(error) = pidfile.remove() {
+            warn!(%error, "cannot remove the pid file");
+        }
     }
-    Ok(())
+    served
 }
 
 fn open_namespaces(options: &Options) -> Result<Namespaces, StartupError> {

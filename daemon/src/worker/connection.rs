@@ -1,9 +1,9 @@
 //! One connection: from its first byte to the one reason for its end.
 //!
-//! Moves bytes between its socket and whoever serves it: the handshake, then a session, then
-//! nobody. It decides nothing about hosts ([`route`] does)
-//! and nothing about commands ([`Session`] does). It never waits: whatever cannot go on now goes on
-//! at an event, a message or a deadline, and the reactor is told which.
+//! Moves bytes between its socket and whoever serves it: the handshake, then a session, then nobody.
+//! It decides nothing about hosts ([`route`] does) and nothing about commands ([`Session`] does). It
+//! never waits: whatever cannot go on now goes on at an event, a message or a deadline, and the
+//! reactor is told which.
 
 #![forbid(unsafe_code)]
 
