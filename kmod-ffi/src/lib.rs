@@ -1,0 +1,3 @@
+//! The safe face of FreeBSD's CTL and nvmft.
+
+pub mod nv;

@@ -1,0 +1,1 @@
+//! FreeBSD's packed name-value lists (libnv).

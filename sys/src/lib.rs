@@ -1,0 +1,1 @@
+//! The kernel interface of FreeBSD's CTL and nvmft, as it lies in memory.
