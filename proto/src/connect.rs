@@ -258,6 +258,14 @@ impl ConnectCommand {
 }
 
 impl Connect {
+    /// What a Connect command and its data say, judged in the order of FreeBSD's `nvmf_accept`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn from_wire(sqe: &Sqe, data: &[u8], limits: &Limits) -> Result<Self, ConnectReject> {
+        ConnectCommand::parse(sqe, limits)?.with_data(data)
+    }
+
     /// The command and its data as a host sends them; the data goes into the capsule.
     pub fn to_wire(&self, cid: u16) -> (Sqe, ConnectData) {
         let mut sqe = Sqe::fabrics(opcode::fabrics::CONNECT, cid);
@@ -305,7 +313,7 @@ mod tests {
     }
 
     fn parse(sqe: &Sqe, data: &[u8]) -> Result<Connect, ConnectReject> {
-        ConnectCommand::parse(sqe, &LIMITS)?.with_data(data)
+        Connect::from_wire(sqe, data, &LIMITS)
     }
 
     #[test]

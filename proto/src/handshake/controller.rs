@@ -246,7 +246,7 @@ impl Handshake {
                 sqe,
                 data,
                 tag,
-                icreq: negotiated.icreq,
+                maxr2t: negotiated.icreq.maxr2t.get(),
                 queue: negotiated.queue,
             })),
             Err(reject) => self.refuse(negotiated, tag, reject),
@@ -288,11 +288,37 @@ pub struct ConnectRequest {
     sqe: Sqe,
     data: Vec<u8>,
     tag: Tag,
-    icreq: IcReq,
+    /// MAXR2T as the host gave it.
+    maxr2t: u32,
     queue: Queue,
 }
 
 impl ConnectRequest {
+    /// The other side of [`Self::into_handoff`]: the request as the engine has it that is to answer.
+    pub fn resume(handoff: Handoff) -> Self {
+        let mut queue = Queue::new(Parameters {
+            framing: handoff.framing,
+            maxh2cdata: handoff.maxh2cdata,
+            in_capsule: ADMIN_IN_CAPSULE,
+            entries: handoff.entries,
+            sq_flow_control: handoff.sq_flow_control,
+            max_transfer: ADMIN_IN_CAPSULE,
+        });
+        let tag = queue.resume(handoff.sqe);
+        Self {
+            connect: Connect {
+                entries: handoff.entries,
+                sq_flow_control: handoff.sq_flow_control,
+                ..handoff.connect
+            },
+            sqe: handoff.sqe,
+            data: handoff.data,
+            tag,
+            maxr2t: handoff.maxr2t,
+            queue,
+        }
+    }
+
     /// Who asks for what.
     pub fn connect(&self) -> &Connect {
         &self.connect
@@ -334,7 +360,7 @@ impl ConnectRequest {
             sq_flow_control: self.connect.sq_flow_control,
             entries: self.connect.entries,
             framing: parameters.framing,
-            maxr2t: self.icreq.maxr2t.get(),
+            maxr2t: self.maxr2t,
             maxh2cdata: parameters.maxh2cdata,
             connect: self.connect,
             sqe: self.sqe,

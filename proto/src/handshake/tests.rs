@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::host::{self, Progress as HostProgress, Wishes};
-use super::{Handshake, Offer, Progress};
+use super::{ConnectRequest, Handshake, Offer, Progress};
 use crate::connect::{Connect, ConnectData, ConnectReject};
 use crate::cqe::Completion;
 use crate::deframer::{Deframer, Event, Rules, Side};
@@ -194,6 +194,22 @@ fn who_reads_what_is_wanted_reads_the_connect_and_not_a_byte_beyond() {
     );
     assert!(handoff.framing.header_digest && handoff.framing.data_digest);
     assert_eq!((handoff.entries, handoff.maxr2t), (32, 0));
+    // Whoever takes it over has all that it takes to answer, or to hand it on.
+    let again = ConnectRequest::resume(handoff.clone()).into_handoff(b"");
+    assert_eq!(again.unwrap(), handoff);
+    let mut queue = ConnectRequest::resume(handoff).accept(7, QUEUE_LIMITS);
+    let sent = queue.outbox().take();
+    let (digest, cqe) = (sent.len() - 24, &sent[8..24]);
+    assert_eq!(
+        (sent[0], digest),
+        (5, 4),
+        "an answer with its header digest"
+    );
+    let cid = sqe.cid.get().to_le_bytes();
+    assert_eq!(
+        cqe,
+        [7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, cid[0], cid[1], 0, 0]
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::inflight::{Phase, Slot};
 use super::{Queue, SOLICIT_MAX, Step, Tag};
 use crate::deframer::Event;
 use crate::pdu::{CapsuleCmd, DataHeader, Fes, Header, PduError, flags};
-use crate::sqe::{DataPointer, Fuse};
+use crate::sqe::{DataPointer, Fuse, Sqe};
 use crate::status::Status;
 
 impl Queue {
@@ -69,6 +69,15 @@ impl Queue {
                 Ok(Some(Step::Capsule(tag)))
             }
         }
+    }
+
+    /// Takes over the Connect that somebody else has received, on a queue on which nothing else has
+    /// happened: it waits to be answered.
+    pub(crate) fn resume(&mut self, sqe: Sqe) -> Tag {
+        let mut slot = Slot::new(sqe, DataPointer::Transport(0), 0);
+        slot.phase = Phase::Executing;
+        // An empty queue has room.
+        self.inflight.insert(slot).unwrap_or(Tag::from(0))
     }
 
     /// Ties the halves of a fused pair, which must come one right after the other (Base 2.0 §3.4.2).
