@@ -98,75 +98,75 @@ impl Nvlist {
     }
 
     /// Appends a pair.
-    pub fn push(&mut self, name: impl Into<String>, value: Value) {
-        self.pairs.push((name.into(), value));
+    pub fn push(&mut self, name: impl AsRef<str>, value: Value) {
+        self.pairs.push((name.as_ref().into(), value));
     }
 
     /// With a pair of any type appended.
     #[must_use]
-    pub fn with(mut self, name: impl Into<String>, value: Value) -> Self {
+    pub fn with(mut self, name: impl AsRef<str>, value: Value) -> Self {
         self.push(name, value);
         self
     }
 
     /// With a string appended: text or bytes, without a NUL.
     #[must_use]
-    pub fn string(self, name: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
+    pub fn string(self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
         self.with(name, Value::String(value.as_ref().to_vec()))
     }
 
     /// With a number appended.
     #[must_use]
-    pub fn number(self, name: impl Into<String>, value: u64) -> Self {
+    pub fn number(self, name: impl AsRef<str>, value: u64) -> Self {
         self.with(name, Value::Number(value))
     }
 
     /// With a truth value appended.
     #[must_use]
-    pub fn bool(self, name: impl Into<String>, value: bool) -> Self {
+    pub fn bool(self, name: impl AsRef<str>, value: bool) -> Self {
         self.with(name, Value::Bool(value))
     }
 
     /// With bytes appended, at least one.
     #[must_use]
-    pub fn binary(self, name: impl Into<String>, value: &[u8]) -> Self {
+    pub fn binary(self, name: impl AsRef<str>, value: &[u8]) -> Self {
         self.with(name, Value::Binary(value.to_vec()))
     }
 
     /// With a list appended.
     #[must_use]
-    pub fn nvlist(self, name: impl Into<String>, value: Self) -> Self {
+    pub fn nvlist(self, name: impl AsRef<str>, value: Self) -> Self {
         self.with(name, Value::Nvlist(value))
     }
 
     /// With a pair appended that has no value.
     #[must_use]
-    pub fn null(self, name: impl Into<String>) -> Self {
+    pub fn null(self, name: impl AsRef<str>) -> Self {
         self.with(name, Value::Null)
     }
 
     /// With truth values appended, at least one.
     #[must_use]
-    pub fn bool_array(self, name: impl Into<String>, value: &[bool]) -> Self {
+    pub fn bool_array(self, name: impl AsRef<str>, value: &[bool]) -> Self {
         self.with(name, Value::BoolArray(value.to_vec()))
     }
 
     /// With numbers appended, at least one.
     #[must_use]
-    pub fn number_array(self, name: impl Into<String>, value: &[u64]) -> Self {
+    pub fn number_array(self, name: impl AsRef<str>, value: &[u64]) -> Self {
         self.with(name, Value::NumberArray(value.to_vec()))
     }
 
     /// With strings appended, at least one, none with a NUL.
     #[must_use]
-    pub fn string_array(self, name: impl Into<String>, value: &[&str]) -> Self {
+    pub fn string_array(self, name: impl AsRef<str>, value: &[&str]) -> Self {
         let value = value.iter().map(|text| text.as_bytes().to_vec()).collect();
         self.with(name, Value::StringArray(value))
     }
 
     /// With lists appended, at least one.
     #[must_use]
-    pub fn nvlist_array(self, name: impl Into<String>, value: Vec<Self>) -> Self {
+    pub fn nvlist_array(self, name: impl AsRef<str>, value: Vec<Self>) -> Self {
         self.with(name, Value::NvlistArray(value))
     }
 
