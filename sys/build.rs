@@ -17,10 +17,8 @@ mod system {
     use std::path::Path;
     use std::{env, fs};
 
-    include!("bindgen/generate.rs");
-
     pub(crate) fn write() -> Result<(), String> {
-        println!("cargo::rerun-if-changed=bindgen");
+        println!("cargo::rerun-if-changed=bindgen/system.h");
         println!("cargo::rerun-if-env-changed={ROOT}");
         let root = env::var(ROOT).unwrap_or_default();
         let include = format!("{root}/usr/include");
@@ -49,7 +47,9 @@ mod system {
         if !root.is_empty() {
             arguments.push(format!("--sysroot={root}"));
         }
-        let made = generate("bindgen/system.h", &arguments)
+        nvmf_sys_bindgen::libclang()?;
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        let made = nvmf_sys_bindgen::from(Path::new("bindgen/system.h"), &arguments)
             .map_err(|e| format!("bindgen could not read FreeBSD's headers: {e}"))?;
         let out = env::var("OUT_DIR").map_err(|e| format!("OUT_DIR: {e}"))?;
         fs::write(format!("{out}/bindings.rs"), made).map_err(|e| format!("{out}: {e}"))

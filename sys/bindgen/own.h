@@ -1,7 +1,7 @@
 /*
- * What bindgen reads by default: our declarations. The few types that they need are
- * those of <stddef.h> and <stdint.h>; bindgen knows them by name, so that the result
- * is right on every host and libclang is needed without any header.
+ * What bindgen reads for the bindings that are committed: our declarations. The few
+ * types that they need are those of <stddef.h> and <stdint.h>; bindgen knows them by
+ * name, so that the result is right on every host and libclang is all it takes.
  */
 
 typedef __SIZE_TYPE__ size_t;

@@ -1,4 +1,4 @@
-// Made by bindgen (see bindgen.sh): change the headers, not this file.
+// Made by bindgen.sh: change the headers, not this file.
 
 pub const CTL_DRIVER_NAME_LEN: u32 = 32;
 pub const CTL_SN_LEN: u32 = 16;
@@ -19,6 +19,7 @@ pub const CTL_MINOR: u32 = 225;
 pub const CTL_MAX_INIT_PER_PORT: u32 = 2048;
 pub const CTL_ERROR_STR_LEN: u32 = 160;
 pub const CTL_BE_NAME_LEN: u32 = 32;
+pub const CTL_MAX_ARGS_LEN: u32 = 1048576;
 /// No kind: `targ_port` says which port is meant.
 pub const CTL_PORT_NONE: ctl_port_type = 0;
 /// Fibre Channel.
@@ -185,7 +186,7 @@ pub struct ctl_lun_req {
     pub args: *mut ::core::ffi::c_void,
     /// The kernel's; NULL.
     pub args_nvl: *mut nvlist_t,
-    /// Bytes at `args`, 1 MiB at most.
+    /// Bytes at `args`, CTL_MAX_ARGS_LEN at most.
     pub args_len: usize,
     /// Room for the packed nvlist that answers, or NULL.
     pub result: *mut ::core::ffi::c_void,
@@ -245,7 +246,7 @@ pub struct ctl_req {
     pub args: *mut ::core::ffi::c_void,
     /// The kernel's; NULL.
     pub args_nvl: *mut nvlist_t,
-    /// Bytes at `args`, 1 MiB at most.
+    /// Bytes at `args`, CTL_MAX_ARGS_LEN at most.
     pub args_len: usize,
     /// Room for the packed nvlist that answers, or NULL.
     pub result: *mut ::core::ffi::c_void,

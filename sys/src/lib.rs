@@ -47,6 +47,8 @@ pub const CTL_NVMF: u32 = iowr::<ctl_nvmf>(CTL_MINOR, 0x2b);
 pub const CTL_MINOR: u32 = bindings::CTL_MINOR;
 /// Hosts that CTL knows at one port. FreeBSD `sys/cam/ctl/ctl_ioctl.h`.
 pub const CTL_MAX_INIT_PER_PORT: u32 = bindings::CTL_MAX_INIT_PER_PORT;
+/// Bytes of packed options that a request may bring. FreeBSD `sys/cam/ctl/ctl_ioctl.h`.
+pub const CTL_MAX_ARGS_LEN: u32 = bindings::CTL_MAX_ARGS_LEN;
 /// Bytes of `error_str`, with its NUL. FreeBSD `sys/cam/ctl/ctl_ioctl.h`.
 pub const CTL_ERROR_STR_LEN: u32 = bindings::CTL_ERROR_STR_LEN;
 /// Bytes of a backend's name, with its NUL. FreeBSD `sys/cam/ctl/ctl_ioctl.h`.

@@ -27,6 +27,9 @@
 #define CTL_ERROR_STR_LEN 160
 #define CTL_BE_NAME_LEN 32
 
+/* Bytes of packed options that a request may bring. */
+#define CTL_MAX_ARGS_LEN (1024 * 1024)
+
 /** A packed list of names and values; opaque here. FreeBSD `sys/nv.h`. */
 struct nvlist;
 /** A packed list of names and values; opaque here. FreeBSD `sys/nv.h`. */
@@ -132,7 +135,7 @@ struct ctl_lun_req {
 	void *args;
 	/** The kernel's; NULL. */
 	nvlist_t *args_nvl;
-	/** Bytes at `args`, 1 MiB at most. */
+	/** Bytes at `args`, CTL_MAX_ARGS_LEN at most. */
 	size_t args_len;
 	/** Room for the packed nvlist that answers, or NULL. */
 	void *result;
@@ -194,7 +197,7 @@ struct ctl_req {
 	void *args;
 	/** The kernel's; NULL. */
 	nvlist_t *args_nvl;
-	/** Bytes at `args`, 1 MiB at most. */
+	/** Bytes at `args`, CTL_MAX_ARGS_LEN at most. */
 	size_t args_len;
 	/** Room for the packed nvlist that answers, or NULL. */
 	void *result;
