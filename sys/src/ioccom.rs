@@ -10,7 +10,7 @@ pub const IOC_VOID: u32 = 0x2000_0000;
 pub const IOC_OUT: u32 = 0x4000_0000;
 /// The kernel copies the whole argument in.
 pub const IOC_IN: u32 = 0x8000_0000;
-/// The bits of a size in bytes, before it is shifted into its place.
+/// The bits of a size in bytes, before it is shifted to bit 16.
 pub const IOCPARM_MASK: u32 = (1 << IOCPARM_SHIFT) - 1;
 
 /// `_IO`: the request takes nothing.
@@ -31,6 +31,11 @@ pub const fn iow<T>(group: u32, number: u32) -> u32 {
 /// `_IOWR`: the kernel reads a `T` and writes it back.
 pub const fn iowr<T>(group: u32, number: u32) -> u32 {
     code(IOC_IN | IOC_OUT, group, number, size_of::<T>())
+}
+
+/// `IOCPARM_LEN`: the size of a request's argument in bytes.
+pub const fn length(code: u32) -> usize {
+    (code >> 16 & IOCPARM_MASK) as usize
 }
 
 const IOCPARM_SHIFT: u32 = 13;
@@ -69,7 +74,9 @@ mod tests {
 
     #[test]
     fn the_largest_argument_fills_thirteen_bits() {
-        assert_eq!(iow::<[u8; 8191]>(0, 0), 0x9fff_0000);
+        let code = iow::<[u8; 8191]>(0xff, 0xff);
+        assert_eq!(code, 0x9fff_ffff);
+        assert_eq!(length(code), 8191);
     }
 
     #[test]
