@@ -115,7 +115,7 @@ fn wrong_options_are_named_with_the_way_out() {
             &["-d", "--no-such-option", "ramdisk:1m"],
             "--no-such-option",
         ),
-        (&["-K"], "kernel mode"),
+        (&["-K", "lun:three"], "a LUN of CTL's is a number"),
     ];
     for (arguments, word) in cases {
         let (line, code) = refused(arguments);

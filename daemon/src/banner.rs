@@ -13,8 +13,7 @@ use nix::sys::socket::SockaddrStorage;
 use nvmf_proto::nqn::Nqn;
 use uuid::Uuid;
 
-use crate::engine::backend::{DeviceSpec, Geometry};
-use crate::error::PathText;
+use crate::engine::backend::Geometry;
 
 /// What there is to say. Its text has several lines and ends with a newline.
 #[derive(Debug, Clone)]
@@ -42,12 +41,12 @@ pub struct Banner {
 pub struct Served {
     /// Its number.
     pub nsid: u32,
-    /// What it is made of.
-    pub device: DeviceSpec,
+    /// What it is made of, in words.
+    pub device: String,
     /// How large it is.
     pub geometry: Geometry,
-    /// By what hosts find it again.
-    pub uuid: Uuid,
+    /// By what hosts find it again, if it has one.
+    pub uuid: Option<Uuid>,
 }
 
 impl fmt::Display for Banner {
@@ -154,17 +153,13 @@ impl Banner {
 impl fmt::Display for Served {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Geometry { blocks, block_size } = self.geometry;
-        write!(f, "namespace {}: ", self.nsid)?;
-        match &self.device {
-            DeviceSpec::Ram(_) => write!(f, "RAM disk")?,
-            DeviceSpec::Path(path) => write!(f, "{}", PathText::from(path.as_path()))?,
+        let size = words(blocks.saturating_mul(block_size.into()));
+        write!(f, "namespace {}: {}, {size}, ", self.nsid, self.device)?;
+        write!(f, "{blocks} blocks of {block_size} bytes")?;
+        match self.uuid {
+            Some(uuid) => write!(f, ", UUID {uuid}"),
+            None => Ok(()),
         }
-        write!(f, ", {}, ", words(blocks.saturating_mul(block_size.into())))?;
-        write!(
-            f,
-            "{blocks} blocks of {block_size} bytes, UUID {}",
-            self.uuid
-        )
     }
 }
 

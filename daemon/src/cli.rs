@@ -59,8 +59,13 @@ pub struct Options {
     pub threads: NonZeroUsize,
     /// The least severe lines that are logged.
     pub log: LevelFilter,
-    /// What is served, NSID 1 first.
+    /// What is served, NSID 1 first. Nothing, in kernel mode: every LUN that CTL has.
     pub devices: Vec<DeviceSpec>,
+    /// Hand queues to FreeBSD's kernel.
+    pub kernel: bool,
+    /// The fake that plays the kernel's part, by its socket.
+    #[cfg(feature = "fake")]
+    pub ctl: Option<std::path::PathBuf>,
 }
 
 /// Where to listen.
@@ -108,7 +113,7 @@ where
 /// NVMe over TCP target: serves RAM disks, files and disks to NVMe hosts.
 #[derive(Parser, Debug)]
 #[command(name = "nvmfd", version, args_override_self = true, after_help = EXAMPLES)]
-#[command(override_usage = "nvmfd [OPTIONS] DEVICE...")]
+#[command(override_usage = "nvmfd [OPTIONS] DEVICE...\n       nvmfd -K [OPTIONS] [DEVICE...]")]
 struct Arguments {
     /// Stay in the foreground and log to standard error
     #[arg(short = 'd', long)]
@@ -152,10 +157,14 @@ struct Arguments {
     /// Least severe lines to log: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = value::log_level)]
     log: LevelFilter,
-    /// FreeBSD's kernel mode, which is to come
-    #[arg(short = 'K', hide = true)]
+    /// Let FreeBSD's kernel serve (nvmft, CTL); without a DEVICE, every LUN that CTL has
+    #[arg(short = 'K', long)]
     kernel: bool,
-    /// What to serve: ramdisk:SIZE, or the path of a file or disk
+    /// The fake that plays the kernel's part, by its socket
+    #[cfg(feature = "fake")]
+    #[arg(long, hide = true, value_name = "SOCKET")]
+    ctl: Option<std::path::PathBuf>,
+    /// What to serve: ramdisk:SIZE, the path of a file or disk, or with -K lun:N
     #[arg(value_name = "DEVICE", value_parser = OsStringValueParser::new().try_map(value::device))]
     devices: Vec<DeviceSpec>,
 }
@@ -163,21 +172,19 @@ struct Arguments {
 impl Arguments {
     fn resolve(self, host: &HostIdentity) -> Result<Options, StartupError> {
         let Transport::Tcp = self.transport;
-        if self.kernel {
-            return Err(usage(
-                "kernel mode is not there yet; leave -K out to serve from userland".into(),
-            ));
+        if !self.kernel {
+            if self.devices.is_empty() {
+                return Err(usage(
+                    "no device given; name ramdisk:SIZE, a file or a disk".into(),
+                ));
+            }
+            let of_kernel = |it: &&DeviceSpec| matches!(it, DeviceSpec::Lun(_));
+            if let Some(lun) = self.devices.iter().find(of_kernel) {
+                return Err(usage(format!("{lun} is the kernel's to serve; add -K")));
+            }
         }
-        if self.devices.is_empty() {
-            return Err(usage(
-                "no device given; name ramdisk:SIZE, a file or a disk".into(),
-            ));
-        }
-        if let Some(twice) = repeated_path(&self.devices) {
-            return Err(usage(format!(
-                "{} is given twice; name it once",
-                twice.display()
-            )));
+        if let Some(twice) = repeated(&self.devices) {
+            return Err(usage(format!("{twice} is given twice; name it once")));
         }
         let listen = listen_on(self.listen, self.port);
         let discovery_listen = listen_on(self.discovery_listen, self.discovery_port);
@@ -199,6 +206,9 @@ impl Arguments {
             threads: self.threads.unwrap_or_else(cores),
             log: self.log,
             devices: self.devices,
+            kernel: self.kernel,
+            #[cfg(feature = "fake")]
+            ctl: self.ctl,
         })
     }
 }
@@ -236,14 +246,13 @@ fn listen_on(addresses: Vec<ListenAddress>, port: u16) -> Listen {
     }
 }
 
-fn repeated_path(devices: &[DeviceSpec]) -> Option<&std::path::Path> {
-    devices
-        .iter()
-        .enumerate()
-        .find_map(|(index, device)| match device {
-            DeviceSpec::Path(path) => devices[..index].contains(device).then_some(path.as_path()),
-            DeviceSpec::Ram(_) => None,
-        })
+/// A device that is there twice; RAM disks of one size are two.
+fn repeated(devices: &[DeviceSpec]) -> Option<&DeviceSpec> {
+    let again = |(index, device): &(usize, &DeviceSpec)| match device {
+        DeviceSpec::Path(_) | DeviceSpec::Lun(_) => devices[..*index].contains(device),
+        DeviceSpec::Ram(_) => false,
+    };
+    devices.iter().enumerate().find(again).map(|(_, it)| it)
 }
 
 /// Two addresses of which only one can be bound. Families are apart, and so are ports that the
@@ -269,6 +278,7 @@ const EXAMPLES: &str = "\
 Examples:
   nvmfd -d ramdisk:1g                a RAM disk, until Ctrl-C
   nvmfd -p 4420 -n nqn.2014-08.org.example:vol0 /dev/sdb disk.img
+  nvmfd -K -p 4420 /dev/zvol/tank/vol0    in FreeBSD's kernel
 
 On start nvmfd prints the commands by which hosts connect. See nvmfd(8).";
 

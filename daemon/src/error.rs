@@ -11,6 +11,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use nvmf_kmod::KernelError;
+use nvmf_kmod::module::ModuleError;
+
+use crate::reconcile::ReconcileError;
+
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartupError {
@@ -157,6 +162,21 @@ pub enum StartupError {
         /// The system's word.
         source: io::Error,
     },
+    /// A path that the kernel's lists cannot hold.
+    #[error("{path} is no text, which kernel mode needs; give it another name")]
+    PathEncoding {
+        /// As given.
+        path: PathText,
+    },
+    /// There is no kernel mode here.
+    #[error(transparent)]
+    NoKernelMode(#[from] ModuleError),
+    /// The kernel does not export what it is asked to.
+    #[error(transparent)]
+    Export(ReconcileError),
+    /// The kernel does not tell.
+    #[error(transparent)]
+    Kernel(KernelError),
     /// The system refuses what every daemon needs.
     #[error("cannot {what}")]
     System {
@@ -216,6 +236,9 @@ impl StartupError {
             | Self::AddressUnknown { .. }
             | Self::AlreadyRunning { .. } => Exit::Unavailable,
             Self::DevicePermission { .. } | Self::AddressPermission { .. } => Exit::NoPermission,
+            Self::PathEncoding { .. } => Exit::Data,
+            Self::NoKernelMode(ModuleError::NotRoot | ModuleError::Jailed) => Exit::NoPermission,
+            Self::NoKernelMode(_) | Self::Export(_) | Self::Kernel(_) => Exit::Unavailable,
             Self::PidFile { .. } => Exit::CannotCreate,
             Self::Listen { .. } | Self::System { .. } => Exit::System,
         }

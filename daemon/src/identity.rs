@@ -117,6 +117,7 @@ pub fn namespaces(subsystem: &Nqn, devices: &[DeviceSpec]) -> Vec<NamespaceIds> 
     let mut name = |device: &DeviceSpec| match device {
         DeviceSpec::Ram(_) => format!("ramdisk:{}", ramdisks.next().unwrap_or(0)).into(),
         DeviceSpec::Path(path) => lasting_name(path),
+        DeviceSpec::Lun(id) => format!("lun:{id}").into(),
     };
     let ids = |device| NamespaceIds::new(subsystem, name(device).as_os_str().as_bytes());
     devices.iter().map(ids).collect()
@@ -124,7 +125,7 @@ pub fn namespaces(subsystem: &Nqn, devices: &[DeviceSpec]) -> Vec<NamespaceIds> 
 
 /// A file's canonical path, but a disk's name as given: `/dev/disk/by-id/…` and `/dev/zvol/…` are
 /// links to names that change with each boot.
-fn lasting_name(path: &Path) -> PathBuf {
+pub fn lasting_name(path: &Path) -> PathBuf {
     let is_file = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
     let name = if is_file {
         fs::canonicalize(path)

@@ -14,17 +14,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
+use nvmf_kmod::Ctl;
 use tracing::{error, info, warn};
 
 use crate::banner::{Banner, Served, own_addresses};
 use crate::cli::Options;
-use crate::engine::backend;
+use crate::engine::backend::{self, DeviceSpec};
 use crate::engine::namespace::{Namespace, Namespaces};
 use crate::error::{Service, StartupError};
 use crate::identity::{self, HostIdentity, Origin};
+use crate::kernel::KernelMode;
 use crate::pidfile::{self, PidFile};
 use crate::worker::Worker;
-use crate::worker::snapshot::{Portal, PortalKind, Snapshot, Subsystem, offer};
+use crate::worker::snapshot::{Engine, Portal, PortalKind, Snapshot, Subsystem, offer};
 use crate::{listen, log};
 
 /// Serves until a signal ends it: SIGHUP, SIGINT, SIGQUIT or SIGTERM, as in FreeBSD's nvmfd.
@@ -41,7 +43,7 @@ pub fn serve(options: &Options, host: &HostIdentity) -> Result<(), StartupError>
         warn!("this machine has no identity of its own: names derive from its host name");
     }
     raise_descriptor_limit();
-    let namespaces = open_namespaces(options)?;
+    let storage = Storage::open(options, host)?;
     let (portals, listeners) = bind_portals(options)?;
     let mut pidfile = match options.foreground {
         true => None,
@@ -53,7 +55,7 @@ pub fn serve(options: &Options, host: &HostIdentity) -> Result<(), StartupError>
         subsystems: vec![Arc::new(Subsystem {
             nqn: options.nqn.clone(),
             serial: host.serial.clone(),
-            namespaces: Arc::new(namespaces),
+            engine: storage.engine(),
         })],
         offer: offer(
             options.header_digest,
@@ -63,9 +65,19 @@ pub fn serve(options: &Options, host: &HostIdentity) -> Result<(), StartupError>
         ),
     };
     let signals = block_signals()?;
-    announce(&snapshot, options)?;
-    pidfile.as_mut().map_or(Ok(()), leave_terminal)?;
-    let served = run(snapshot, listeners, options.threads.get(), &signals);
+    let kernel = storage.kernel();
+    kernel.map_or(Ok(()), KernelMode::export)?;
+    let served = storage
+        .served()
+        .and_then(|served| announce(served, &snapshot, options))
+        .and_then(|()| pidfile.as_mut().map_or(Ok(()), leave_terminal))
+        .and_then(|()| {
+            let ctl = kernel.map(|kernel| kernel.ctl().clone());
+            run(snapshot, listeners, options.threads.get(), ctl, &signals)
+        });
+    if let Some(kernel) = kernel {
+        kernel.withdraw();
+    }
     if let Some(pidfile) = pidfile {
         if let Err(error) = &served {
             // Standard error leads nowhere by now.
@@ -76,6 +88,57 @@ pub fn serve(options: &Options, host: &HostIdentity) -> Result<(), StartupError>
         }
     }
     served
+}
+
+/// Where the bytes are.
+enum Storage {
+    /// With us.
+    Userspace(Arc<Namespaces>),
+    /// With the kernel.
+    Kernel(KernelMode),
+}
+
+impl Storage {
+    fn open(options: &Options, host: &HostIdentity) -> Result<Self, StartupError> {
+        Ok(match options.kernel {
+            false => Self::Userspace(Arc::new(open_namespaces(options)?)),
+            true => Self::Kernel(KernelMode::open(options, host)?),
+        })
+    }
+
+    fn engine(&self) -> Engine {
+        match self {
+            Self::Userspace(namespaces) => Engine::Userspace(Arc::clone(namespaces)),
+            Self::Kernel(_) => Engine::Kernel,
+        }
+    }
+
+    fn kernel(&self) -> Option<&KernelMode> {
+        match self {
+            Self::Userspace(_) => None,
+            Self::Kernel(kernel) => Some(kernel),
+        }
+    }
+
+    /// What hosts see.
+    fn served(&self) -> Result<Vec<Served>, StartupError> {
+        match self {
+            Self::Userspace(namespaces) => Ok(namespaces.iter().map(|it| served(it)).collect()),
+            Self::Kernel(kernel) => kernel.served(),
+        }
+    }
+}
+
+fn served(namespace: &Namespace) -> Served {
+    Served {
+        nsid: namespace.nsid,
+        device: match &namespace.device {
+            DeviceSpec::Ram(_) => "RAM disk".into(),
+            device @ (DeviceSpec::Path(_) | DeviceSpec::Lun(_)) => device.to_string(),
+        },
+        geometry: namespace.geometry,
+        uuid: Some(namespace.ids.uuid),
+    }
 }
 
 fn open_namespaces(options: &Options) -> Result<Namespaces, StartupError> {
@@ -112,7 +175,11 @@ fn bind_portals(options: &Options) -> Result<(Vec<Portal>, Vec<TcpListener>), St
 }
 
 /// Prints what is served, and the lines to paste on a host.
-fn announce(snapshot: &Snapshot, options: &Options) -> Result<(), StartupError> {
+fn announce(
+    served: Vec<Served>,
+    snapshot: &Snapshot,
+    options: &Options,
+) -> Result<(), StartupError> {
     let addresses = |kind| {
         let portals = snapshot
             .portals
@@ -120,20 +187,9 @@ fn announce(snapshot: &Snapshot, options: &Options) -> Result<(), StartupError> 
             .filter(move |portal| portal.kind == kind);
         portals.map(|portal| portal.address).collect()
     };
-    let namespaces = snapshot
-        .subsystems
-        .iter()
-        .flat_map(|subsystem| subsystem.namespaces.iter());
     let banner = Banner {
         nqn: options.nqn.clone(),
-        namespaces: namespaces
-            .map(|namespace| Served {
-                nsid: namespace.nsid,
-                device: namespace.device.clone(),
-                geometry: namespace.geometry,
-                uuid: namespace.ids.uuid,
-            })
-            .collect(),
+        namespaces: served,
         listen: addresses(PortalKind::Io),
         discovery_listen: addresses(PortalKind::Discovery),
         own_addresses: own_addresses(),
@@ -174,18 +230,19 @@ fn run(
     snapshot: Snapshot,
     listeners: Vec<TcpListener>,
     reactors: usize,
+    ctl: Option<Ctl>,
     signals: &SigSet,
 ) -> Result<(), StartupError> {
     for subsystem in &snapshot.subsystems {
         info!(
             subsystem = %subsystem.nqn,
-            namespaces = subsystem.namespaces.iter().count(),
+            namespaces = subsystem.namespaces().map(|it| it.iter().count()),
             io = %addresses(&snapshot, PortalKind::Io),
             discovery = %addresses(&snapshot, PortalKind::Discovery),
             "serving"
         );
     }
-    let worker = Worker::start(snapshot, listeners, reactors)
+    let worker = Worker::start(snapshot, listeners, reactors, ctl)
         .map_err(system("start the threads that serve"))?;
     let signal = signals
         .wait()

@@ -7,7 +7,7 @@
 
 /// The bytes of one struct, in the machine's byte order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Argument(Vec<u8>);
+pub(crate) struct Argument(Vec<u8>);
 
 impl Argument {
     /// A `T` of zeroes.

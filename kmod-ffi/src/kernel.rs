@@ -53,7 +53,8 @@ pub(crate) enum LengthField {
 impl<'a> Call<'a> {
     /// A request without memory. The argument must be as long as its code says.
     pub(crate) fn new(code: u32, argument: &'a mut Argument) -> Self {
-        assert_eq!(nvmf_sys::ioccom::length(code), argument.bytes().len());
+        let length = (code >> 16) & nvmf_sys::ioccom::IOCPARM_MASK;
+        assert_eq!(u32::try_from(argument.bytes().len()), Ok(length));
         Self {
             code,
             argument,
@@ -126,11 +127,13 @@ impl<'a> Call<'a> {
     }
 
     /// The memory that the argument points to.
+    #[cfg(feature = "fake")]
     pub(crate) fn memory(&mut self) -> &mut [Memory<'a>] {
         &mut self.memory
     }
 
     /// The descriptor that the request names, if it names one.
+    #[cfg(feature = "fake")]
     pub(crate) fn descriptor_mut(&mut self) -> Option<&mut OwnedFd> {
         self.descriptor.as_deref_mut()
     }

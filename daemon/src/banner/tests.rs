@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use super::*;
-use crate::engine::backend::ram::RamSize;
 
 fn banner(listen: &[&str], discovery_listen: &[&str], own: &[&str]) -> Banner {
     let addresses = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect();
@@ -39,21 +38,21 @@ fn the_whole_text() {
     banner.namespaces = vec![
         Served {
             nsid: 1,
-            device: DeviceSpec::Ram(RamSize::from_bytes(1 << 30).unwrap()),
+            device: "RAM disk".into(),
             geometry: Geometry {
                 blocks: 1 << 21,
                 block_size: 512,
             },
-            uuid: Uuid::from_u128(1),
+            uuid: Some(Uuid::from_u128(1)),
         },
         Served {
             nsid: 2,
-            device: DeviceSpec::Path("/dev/da0".into()),
+            device: "/dev/da0".into(),
             geometry: Geometry {
                 blocks: 244_190_646,
                 block_size: 4096,
             },
-            uuid: Uuid::from_u128(2),
+            uuid: Some(Uuid::from_u128(2)),
         },
     ];
     banner.header_digest = true;

@@ -154,10 +154,8 @@ fn every_bad_value_is_named_with_the_way_out() {
             "'loud' for '--log <LEVEL>': the levels are error, warn",
         ),
         ("--wrong a", "unexpected argument '--wrong' found"),
-        (
-            "-K a",
-            "kernel mode is not there yet; leave -K out to serve from userland",
-        ),
+        ("lun:3", "lun:3 is the kernel's to serve; add -K"),
+        ("-K lun:3 lun:3", "lun:3 is given twice; name it once"),
         (
             "a -p",
             "a value is required for '--port <PORT>' but none was supplied",

@@ -42,6 +42,9 @@ pub enum ValueError {
     /// A RAM disk of broken blocks.
     #[error("a RAM disk's size must be a multiple of 512; use {0}")]
     RamDiskOdd(u64),
+    /// No number of a LUN.
+    #[error("a LUN of CTL's is a number, as in lun:3; ctladm devlist shows them")]
+    NotALun,
     /// A path of no characters.
     #[error("a path has at least one character")]
     EmptyPath,
@@ -117,12 +120,16 @@ pub fn maxh2cdata(text: &str) -> Result<u32, ValueError> {
     }
 }
 
-/// `ramdisk:SIZE`, or a path.
+/// `ramdisk:SIZE`, `lun:N`, or a path.
 pub fn device(text: OsString) -> Result<DeviceSpec, ValueError> {
-    match text.to_str().and_then(|text| text.strip_prefix("ramdisk:")) {
-        Some(text) => ram_disk(size(text)?),
-        None if text.is_empty() => Err(ValueError::EmptyPath),
-        None => Ok(DeviceSpec::Path(text.into())),
+    match text.to_str().and_then(|text| text.split_once(':')) {
+        Some(("ramdisk", text)) => ram_disk(size(text)?),
+        Some(("lun", id)) => id
+            .parse()
+            .map(DeviceSpec::Lun)
+            .map_err(|_| ValueError::NotALun),
+        _ if text.is_empty() => Err(ValueError::EmptyPath),
+        _ => Ok(DeviceSpec::Path(text.into())),
     }
 }
 

@@ -245,18 +245,18 @@ impl Session {
 
     /// Flushes on the pool, which answers with [`Message::ShutdownFlushed`].
     pub(super) fn flush_all(&mut self, turn: &Turn<'_>) {
-        let subsystem = self.association.subsystem.clone();
+        let namespaces = self.association.namespaces().cloned();
         let connection = self.id;
         let Some(admin) = self.admin() else { return };
-        match subsystem {
-            Some(subsystem) => {
+        match namespaces {
+            Some(namespaces) => {
                 admin.flush = Flush::Running;
                 turn.shared.pool.submit(Job {
                     connection,
                     tag: None,
                     // Durable whether or not the host waits for it.
                     alive: Arc::new(AtomicBool::new(true)),
-                    task: Task::FlushAll(Arc::clone(&subsystem.namespaces)),
+                    task: Task::FlushAll(namespaces),
                 });
             }
             None => admin.controller.shutdown_complete(),
@@ -275,10 +275,7 @@ impl Session {
         }
         let outcome = {
             let none = Namespaces::default();
-            let namespaces = association
-                .subsystem
-                .as_ref()
-                .map_or(&none, |subsystem| &*subsystem.namespaces);
+            let namespaces = association.namespaces().map_or(&none, |it| &**it);
             let is_log = matches!(command, AdminCommand::GetLogPage(_));
             let log = if is_log && admin.is_discovery() {
                 discovery::log(&turn.shared.snapshot, admin.local)

@@ -203,9 +203,8 @@ impl Session {
         }
         let namespace = self
             .association
-            .subsystem
-            .as_ref()
-            .and_then(|subsystem| subsystem.namespaces.by_nsid(sqe.nsid.get()))
+            .namespaces()
+            .and_then(|namespaces| namespaces.by_nsid(sqe.nsid.get()))
             .ok_or(Status::INVALID_NAMESPACE.dnr())?;
         Ok((
             namespace,

@@ -19,6 +19,9 @@ pub enum CloseReason {
     /// The negotiation took too long.
     #[error("the host did not finish negotiation in time")]
     NegotiationTimeout,
+    /// No end but another beginning: the kernel serves it from now on.
+    #[error("the kernel takes over")]
+    HandedOver,
     /// It had to make room for another connection in negotiation.
     #[error("too many connections are in negotiation, this one for the longest time")]
     Evicted,

@@ -14,17 +14,19 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Registry as Poller, event::Event};
-use nvmf_proto::connect::Connect;
+use nvmf_proto::connect::{Connect, ConnectReject};
 use nvmf_proto::cqe::Completion;
-use nvmf_proto::handshake::{ConnectRequest, Handshake, Progress};
+use nvmf_proto::handshake::{ConnectRequest, Handoff, Handshake, Progress};
 use nvmf_proto::outbox::Outbox;
 use nvmf_proto::queue::Tag;
+use nvmf_proto::status::Status;
 use tracing::{debug, info, warn};
 
 use super::Shared;
 use super::admission::{CLOSING_TIME, Place, PlaceId};
 use super::close::CloseReason;
-use super::message::ConnectionId;
+use super::handoff::{self, Departure, Handoffs};
+use super::message::{ConnectionId, Refusal};
 use super::route::{Route, route};
 use super::socket::Socket;
 use crate::engine::{Executed, session::Session};
@@ -81,12 +83,28 @@ enum State {
         deadline: Instant,
     },
     Serving(Box<Session>),
+    /// On its way to the kernel.
+    Leaving {
+        handoff: Box<Handoff>,
+        deadline: Instant,
+    },
     Closing {
         outbox: Outbox,
         reason: CloseReason,
         deadline: Instant,
         told: bool,
     },
+}
+
+impl State {
+    fn closing(outbox: Outbox, reason: CloseReason, now: Instant) -> Self {
+        Self::Closing {
+            outbox,
+            reason,
+            deadline: now + CLOSING_TIME,
+            told: false,
+        }
+    }
 }
 
 impl Connection {
@@ -101,22 +119,90 @@ impl Connection {
         portal: usize,
         place: Place,
         deadline: Instant,
-        shared: &Arc<Shared>,
+        shared: &Shared,
+    ) -> io::Result<Self> {
+        let state = State::Negotiating {
+            handshake: Handshake::new(shared.snapshot.offer),
+            deadline,
+        };
+        let mut connection = Self::with(id, stream, peer, portal, state)?;
+        connection.place = Some(place);
+        Ok(connection)
+    }
+
+    /// A connection that is only to be told why the kernel does not serve it.
+    ///
+    /// # Errors
+    /// The system's, when the peer is gone already.
+    pub(super) fn returned(
+        id: ConnectionId,
+        stream: TcpStream,
+        peer: SocketAddr,
+        portal: usize,
+        refusal: Refusal,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let Refusal {
+            connect,
+            reject,
+            outbox,
+        } = refusal;
+        let reason = CloseReason::Refused(reject);
+        log_refusal(peer, reason, Some(&connect), now);
+        let state = State::closing(outbox, reason, now);
+        Self::with(id, stream, peer, portal, state)
+    }
+
+    /// A connection whose Connect somebody else has negotiated; it is judged like any other.
+    ///
+    /// # Errors
+    /// The system's, when the peer is gone already.
+    #[cfg(feature = "fake")]
+    pub(super) fn adopted(
+        id: ConnectionId,
+        stream: TcpStream,
+        peer: SocketAddr,
+        adoption: super::adopt::Adoption,
+        turn: &mut Turn<'_>,
+    ) -> io::Result<Self> {
+        let state = State::Negotiating {
+            handshake: Handshake::new(turn.shared.snapshot.offer),
+            deadline: turn.now,
+        };
+        let mut connection = Self::with(id, stream, peer, 0, state)?;
+        connection.connect(adoption.request, turn);
+        let outcome = match &connection.state {
+            State::Serving(session) => Ok(session.association().cntlid),
+            State::Closing {
+                reason: CloseReason::Refused(reject),
+                ..
+            } => Err(*reject),
+            State::Negotiating { .. } | State::Leaving { .. } | State::Closing { .. } => {
+                Err(ConnectReject::status(Status::INTERNAL_ERROR))
+            }
+        };
+        // Whoever asked may have given up.
+        let _ = adoption.reply.send(outcome);
+        Ok(connection)
+    }
+
+    fn with(
+        id: ConnectionId,
+        stream: TcpStream,
+        peer: SocketAddr,
+        portal: usize,
+        state: State,
     ) -> io::Result<Self> {
         let socket = Socket::new(stream)?;
         let local = socket.local_addr()?;
-        let handshake = Handshake::new(shared.snapshot.offer);
         Ok(Self {
             id,
             socket,
             peer,
             local,
             portal,
-            state: State::Negotiating {
-                handshake,
-                deadline,
-            },
-            place: Some(place),
+            state,
+            place: None,
             unread: Vec::new(),
             queued: false,
             armed: None,
@@ -147,6 +233,7 @@ impl Connection {
                 State::Negotiating { .. } => self.negotiate(turn)?,
                 State::Serving(_) => self.serve(turn)?,
                 State::Closing { .. } => return self.closing(turn),
+                State::Leaving { .. } => return Err(CloseReason::HandedOver),
             };
             self.flush()?;
             if let State::Serving(session) = &mut self.state {
@@ -172,7 +259,7 @@ impl Connection {
                     self.socket.is_readable() || !self.unread.is_empty() || session.has_ready();
                 Ok(waiting && !session.is_paused())
             }
-            State::Negotiating { .. } | State::Closing { .. } => Ok(false),
+            State::Negotiating { .. } | State::Closing { .. } | State::Leaving { .. } => Ok(false),
         }
     }
 
@@ -222,10 +309,11 @@ impl Connection {
         let joined = match route(&snapshot, portal, connect) {
             Route::Reject(reject) => Err(reject),
             Route::Discovery => registry.create(connect, None, self.id),
-            Route::Subsystem(subsystem) if connect.qid == 0 => {
+            Route::Userspace(subsystem) if connect.qid == 0 => {
                 registry.create(connect, Some(subsystem), self.id)
             }
-            Route::Subsystem(subsystem) => registry.join(connect, &subsystem, self.id),
+            Route::Userspace(subsystem) => registry.join(connect, &subsystem, self.id),
+            Route::Kernel(_) => return self.leave(request, turn),
         };
         match joined {
             Ok(association) => {
@@ -253,6 +341,32 @@ impl Connection {
         }
     }
 
+    /// Everything that the kernel relies on is there and right, or the host is refused.
+    fn leave(&mut self, request: ConnectRequest, turn: &Turn<'_>) {
+        let connect = request.connect().clone();
+        let handoffs = turn.shared.handoffs.as_ref();
+        let refused = match request.into_handoff(&self.unread) {
+            // A host that does not take our 128 bytes will not take more.
+            Err(request) => (*request, ConnectReject::status(Status::INTERNAL_ERROR)),
+            Ok(mut handoff) => match handoff::preflight(&mut handoff) {
+                Err(reject) => (ConnectRequest::resume(handoff), reject),
+                Ok(()) if handoffs.is_none_or(Handoffs::is_full) => {
+                    (ConnectRequest::resume(handoff), ConnectReject::BUSY)
+                }
+                Ok(()) => {
+                    self.state = State::Leaving {
+                        handoff: Box::new(handoff),
+                        deadline: self.deadline().unwrap_or(turn.now),
+                    };
+                    return;
+                }
+            },
+        };
+        let (request, reject) = refused;
+        let reason = CloseReason::Refused(reject);
+        self.refuse(request.reject(reject), reason, Some(&connect), turn.now);
+    }
+
     /// From now on the peer is only told why, and given the time to read it.
     fn refuse(
         &mut self,
@@ -261,25 +375,9 @@ impl Connection {
         connect: Option<&Connect>,
         now: Instant,
     ) {
-        if let Some(suppressed) = REFUSALS.admit(now) {
-            warn!(
-                suppressed = told(suppressed),
-                peer = %self.peer,
-                host = connect.map(|it| display(&it.hostnqn)),
-                subsystem = connect.map(|it| display(&it.subnqn)),
-                qid = connect.map(|it| it.qid),
-                %reason,
-                "refused"
-            );
-        }
-        let deadline = now + CLOSING_TIME;
+        log_refusal(self.peer, reason, connect, now);
         self.unread = Vec::new();
-        self.state = State::Closing {
-            outbox,
-            reason,
-            deadline,
-            told: false,
-        };
+        self.state = State::closing(outbox, reason, now);
     }
 
     /// Takes input in, what was held back first. The bytes that were taken in.
@@ -318,6 +416,7 @@ impl Connection {
             State::Negotiating { handshake, .. } => handshake.outbox(),
             State::Serving(session) => session.outbox(),
             State::Closing { outbox, .. } => outbox,
+            State::Leaving { .. } => return Ok(()),
         };
         self.socket.send(outbox)
     }
@@ -346,6 +445,7 @@ impl Connection {
     fn reason(&self) -> CloseReason {
         match &self.state {
             State::Closing { reason, .. } => *reason,
+            State::Leaving { .. } => CloseReason::HandedOver,
             State::Negotiating { .. } | State::Serving(_) => CloseReason::PeerClosed,
         }
     }
@@ -353,9 +453,9 @@ impl Connection {
     /// When to look at it again, whatever its peer does.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Negotiating { deadline, .. } | State::Closing { deadline, .. } => {
-                Some(*deadline)
-            }
+            State::Negotiating { deadline, .. }
+            | State::Leaving { deadline, .. }
+            | State::Closing { deadline, .. } => Some(*deadline),
             State::Serving(session) => session.deadline(),
         }
     }
@@ -369,7 +469,7 @@ impl Connection {
             State::Closing {
                 deadline, reason, ..
             } if *deadline <= turn.now => Err(*reason),
-            State::Negotiating { .. } | State::Closing { .. } => Ok(()),
+            State::Negotiating { .. } | State::Closing { .. } | State::Leaving { .. } => Ok(()),
             State::Serving(session) => session.tick(turn),
         }
     }
@@ -395,7 +495,7 @@ impl Connection {
     pub(super) fn abort(&mut self, cid: u16) -> bool {
         match &mut self.state {
             State::Serving(session) => session.abort(cid),
-            State::Negotiating { .. } | State::Closing { .. } => false,
+            State::Negotiating { .. } | State::Closing { .. } | State::Leaving { .. } => false,
         }
     }
 
@@ -408,7 +508,7 @@ impl Connection {
     /// Ends it by `deadline`: what has begun may end, nothing new begins.
     pub(super) fn stop(&mut self, deadline: Instant) {
         match &mut self.state {
-            State::Negotiating { .. } => {}
+            State::Negotiating { .. } | State::Leaving { .. } => {}
             State::Closing { deadline: by, .. } => *by = (*by).min(deadline),
             State::Serving(session) => session.stop(deadline),
         }
@@ -421,28 +521,64 @@ impl Connection {
         poller: &Poller,
         turn: &mut Turn<'_>,
     ) {
-        if let State::Serving(session) = &mut self.state {
-            if let Some(suppressed) = LIFE_CYCLE.admit(turn.now) {
-                info!(
-                    suppressed = told(suppressed),
-                    peer = %self.peer,
-                    host = %session.association().hostnqn,
-                    cntlid = session.association().cntlid,
-                    qid = session.qid(),
-                    %reason,
-                    "disconnected"
-                );
+        match &mut self.state {
+            State::Leaving { .. } => return self.depart(poller, turn),
+            State::Serving(session) => {
+                if let Some(suppressed) = LIFE_CYCLE.admit(turn.now) {
+                    info!(
+                        suppressed = told(suppressed),
+                        peer = %self.peer,
+                        host = %session.association().hostnqn,
+                        cntlid = session.association().cntlid,
+                        qid = session.qid(),
+                        %reason,
+                        "disconnected"
+                    );
+                }
+                session.end(turn);
             }
-            session.end(turn);
-        } else {
-            // What was refused has been told already; the rest is as common as port scanners are.
-            debug!(peer = %self.peer, %reason, "closed");
-            if matches!(reason, CloseReason::Evicted)
-                && let Some(suppressed) = EVICTIONS.admit(turn.now)
-            {
-                warn!(suppressed = told(suppressed), peer = %self.peer, %reason, "evicted");
+            State::Negotiating { .. } | State::Closing { .. } => {
+                // What was refused has been told already; the rest is as common as port scanners are.
+                debug!(peer = %self.peer, %reason, "closed");
+                if matches!(reason, CloseReason::Evicted)
+                    && let Some(suppressed) = EVICTIONS.admit(turn.now)
+                {
+                    warn!(suppressed = told(suppressed), peer = %self.peer, %reason, "evicted");
+                }
             }
         }
         self.socket.deregister(poller);
+    }
+
+    /// The end here: the socket goes to the thread that hands over.
+    fn depart(self: Box<Self>, poller: &Poller, turn: &Turn<'_>) {
+        let socket = self.socket.into_descriptor(poller);
+        if let State::Leaving { handoff, deadline } = self.state
+            && let Some(handoffs) = &turn.shared.handoffs
+        {
+            handoffs.submit(Departure {
+                handoff: *handoff,
+                socket,
+                peer: self.peer,
+                portal: self.portal,
+                place: self.place,
+                deadline,
+                reactor: self.id.reactor,
+            });
+        }
+    }
+}
+
+fn log_refusal(peer: SocketAddr, reason: CloseReason, connect: Option<&Connect>, now: Instant) {
+    if let Some(suppressed) = REFUSALS.admit(now) {
+        warn!(
+            suppressed = told(suppressed),
+            %peer,
+            host = connect.map(|it| display(&it.hostnqn)),
+            subsystem = connect.map(|it| display(&it.subnqn)),
+            qid = connect.map(|it| it.qid),
+            %reason,
+            "refused"
+        );
     }
 }

@@ -82,7 +82,7 @@ mod tests {
 
     use super::*;
     use crate::engine::namespace::Namespaces;
-    use crate::worker::snapshot::{Subsystem, offer};
+    use crate::worker::snapshot::{Engine, Subsystem, offer};
 
     fn shown(portals: &[(PortalKind, &str)], local: &str) -> Vec<String> {
         let portal = |(index, (kind, address)): (usize, &(PortalKind, &str))| Portal {
@@ -94,7 +94,7 @@ mod tests {
             Arc::new(Subsystem {
                 nqn: nqn.parse().unwrap(),
                 serial: "1".into(),
-                namespaces: Arc::new(Namespaces::default()),
+                engine: Engine::Userspace(Arc::new(Namespaces::default())),
             })
         };
         let snapshot = Snapshot {

@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crossbeam_channel::{Receiver, Sender};
 use mio::net::TcpStream;
 use mio::{Registry as Poller, Token, Waker};
+use nvmf_proto::connect::{Connect, ConnectReject};
 use nvmf_proto::cqe::Completion;
+use nvmf_proto::outbox::Outbox;
 use nvmf_proto::queue::Tag;
 
 use super::admission::{Place, PlaceId};
@@ -39,6 +41,11 @@ pub struct ConnectionId {
 pub enum Message {
     /// A new connection.
     Accepted(Box<Accepted>),
+    /// A connection that was to be handed over, and is not: its host is told.
+    Returned(Box<Returned>),
+    /// A connection whose Connect somebody else has negotiated.
+    #[cfg(feature = "fake")]
+    Adopted(Box<super::adopt::Adopted>),
     /// This connection in negotiation makes room for another.
     Evict(PlaceId),
     /// A command that was given to the I/O pool has been executed.
@@ -71,6 +78,24 @@ pub struct Accepted {
     pub(super) peer: SocketAddr,
     pub(super) portal: usize,
     pub(super) place: Place,
+}
+
+/// A connection that comes back from the thread that hands over.
+#[derive(Debug)]
+pub struct Returned {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) portal: usize,
+    pub(super) refusal: Refusal,
+}
+
+/// A Connect that is refused.
+#[derive(Debug)]
+pub struct Refusal {
+    pub(super) connect: Connect,
+    pub(super) reject: ConnectReject,
+    /// The answer.
+    pub(super) outbox: Outbox,
 }
 
 /// Reaches a reactor from other threads.

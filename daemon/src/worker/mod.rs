@@ -7,9 +7,12 @@
 
 mod accept;
 pub mod admission;
+#[cfg(feature = "fake")]
+pub mod adopt;
 pub mod close;
 pub mod connection;
 pub mod discovery;
+pub mod handoff;
 pub mod message;
 mod reactor;
 pub mod registry;
@@ -25,8 +28,10 @@ use std::thread::JoinHandle;
 
 use accept::{Acceptor, StopAccepting};
 use admission::Admission;
+use handoff::Handoffs;
 use message::{ConnectionId, Message, ReactorHandle};
 use mio::Poll;
+use nvmf_kmod::Ctl;
 use reactor::Reactor;
 use registry::Registry;
 use snapshot::Snapshot;
@@ -42,6 +47,8 @@ pub struct Shared {
     pub registry: Registry,
     /// Executes what may sleep.
     pub pool: Pool,
+    /// Hands over to the kernel, where that serves anything.
+    handoffs: Option<Handoffs>,
     /// Bytes that all hosts together make us hold ([`crate::engine::session`] counts them).
     pub held: AtomicU64,
     reactors: Arc<[ReactorHandle]>,
@@ -66,7 +73,7 @@ pub struct Worker {
 
 impl Worker {
     /// Starts serving `snapshot` on `listeners`, each of which is the portal of the same index, with
-    /// `reactors` threads.
+    /// `reactors` threads. Whatever the kernel serves is handed over to `ctl`.
     ///
     /// # Errors
     /// The system's, when it has no descriptors or threads left; nothing is started then.
@@ -74,6 +81,7 @@ impl Worker {
         snapshot: Snapshot,
         listeners: Vec<TcpListener>,
         reactors: usize,
+        ctl: Option<Ctl>,
     ) -> io::Result<Self> {
         let mut polls = Vec::new();
         let mut handles = Vec::new();
@@ -86,10 +94,14 @@ impl Worker {
         let handles: Arc<[ReactorHandle]> = handles.into();
         let admission = Admission::default();
         let (acceptor, accepting) = Acceptor::new(listeners, Arc::clone(&handles), admission)?;
+        let handoffs = ctl
+            .map(|ctl| Handoffs::start(ctl, Arc::clone(&handles)))
+            .transpose()?;
         let shared = Arc::new(Shared {
             registry: Registry::default(),
             pool: Pool::start(&handles, snapshot.namespaces())?,
             snapshot: Arc::new(snapshot),
+            handoffs,
             held: AtomicU64::new(0),
             reactors: handles,
         });
@@ -110,6 +122,9 @@ impl Worker {
     /// seconds, connections are closed, volatile caches flushed.
     pub fn stop(self) {
         self.accepting.stop();
+        if let Some(handoffs) = &self.shared.handoffs {
+            handoffs.stop();
+        }
         for reactor in self.shared.reactors.iter() {
             reactor.send(Message::Stop);
         }
@@ -119,7 +134,9 @@ impl Worker {
         }
         self.shared.pool.stop();
         for subsystem in &self.shared.snapshot.subsystems {
-            subsystem.namespaces.flush_all();
+            if let Some(namespaces) = subsystem.namespaces() {
+                namespaces.flush_all();
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use nvmf_proto::cqe::Completion;
 use tracing::error;
@@ -20,7 +21,7 @@ use super::Shared;
 use super::admission::NEGOTIATION_TIME;
 use super::close::CloseReason;
 use super::connection::{Connection, Turn};
-use super::message::{Accepted, ConnectionId, Message};
+use super::message::{Accepted, ConnectionId, Message, Returned};
 
 /// Bytes read from one connection at a time, into a buffer that all share.
 const SCRATCH: usize = 256 * 1024;
@@ -118,6 +119,9 @@ impl Reactor {
     fn message(&mut self, message: Message, now: Instant) {
         match message {
             Message::Accepted(accepted) => self.accepted(*accepted, now),
+            Message::Returned(returned) => self.returned(*returned, now),
+            #[cfg(feature = "fake")]
+            Message::Adopted(adopted) => self.adopted(*adopted, now),
             Message::Evict(place) => {
                 let evicted = |it: &Option<Box<Connection>>| {
                     it.as_ref()
@@ -162,11 +166,54 @@ impl Reactor {
 
     fn accepted(&mut self, accepted: Accepted, now: Instant) {
         let Accepted {
-            mut stream,
+            stream,
             peer,
             portal,
             place,
         } = accepted;
+        let deadline = now + NEGOTIATION_TIME;
+        let shared = Arc::clone(&self.shared);
+        self.take_in(stream, |id, stream| {
+            Connection::new(id, stream, peer, portal, place, deadline, &shared)
+        });
+    }
+
+    fn returned(&mut self, returned: Returned, now: Instant) {
+        let Returned {
+            stream,
+            peer,
+            portal,
+            refusal,
+        } = returned;
+        self.take_in(stream, |id, stream| {
+            Connection::returned(id, stream, peer, portal, refusal, now)
+        });
+    }
+
+    #[cfg(feature = "fake")]
+    fn adopted(&mut self, adopted: super::adopt::Adopted, now: Instant) {
+        let super::adopt::Adopted {
+            stream,
+            peer,
+            adoption,
+        } = adopted;
+        let shared = Arc::clone(&self.shared);
+        self.take_in(stream, |id, stream| {
+            let mut turn = Turn {
+                now,
+                shared: &shared,
+                scratch: &mut [],
+            };
+            Connection::adopted(id, stream, peer, adoption, &mut turn)
+        });
+    }
+
+    /// Finds a place for a connection, and lets it run.
+    fn take_in(
+        &mut self,
+        mut stream: TcpStream,
+        make: impl FnOnce(ConnectionId, TcpStream) -> io::Result<Connection>,
+    ) {
         let token = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
             self.places.len() - 1
@@ -183,8 +230,7 @@ impl Reactor {
                 token,
                 generation: self.generation,
             };
-            let deadline = now + NEGOTIATION_TIME;
-            Connection::new(id, stream, peer, portal, place, deadline, &self.shared)
+            make(id, stream)
         });
         match connection {
             Ok(connection) if self.stopping.is_none() => {

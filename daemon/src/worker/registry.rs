@@ -17,6 +17,7 @@ use nvmf_proto::status::Status;
 
 use super::message::ConnectionId;
 use super::snapshot::Subsystem;
+use crate::engine::namespace::Namespaces;
 use crate::engine::record::Record;
 
 /// All controllers of all subsystems, and discovery controllers.
@@ -162,10 +163,18 @@ impl Registry {
         !queues.dead && queues.granted.is_some()
     }
 
-    /// Controllers that live.
-    #[cfg(test)]
-    fn controllers(&self) -> usize {
-        self.lock().controllers.len()
+    /// The controllers that live: CNTLID and host.
+    #[cfg(any(test, feature = "fake"))]
+    pub fn controllers(&self) -> Vec<(u16, Nqn)> {
+        let state = self.lock();
+        let all = state.controllers.values();
+        all.map(|it| (it.cntlid, it.hostnqn.clone())).collect()
+    }
+
+    /// The admin queue's connection of a controller that lives.
+    #[cfg(feature = "fake")]
+    pub fn admin_of(&self, cntlid: u16) -> Option<ConnectionId> {
+        self.lock().controllers.get(&cntlid).map(|it| it.admin)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -186,6 +195,11 @@ impl State {
 }
 
 impl Association {
+    /// The namespaces of its subsystem; discovery controllers have none.
+    pub fn namespaces(&self) -> Option<&Arc<Namespaces>> {
+        self.subsystem.as_ref()?.namespaces()
+    }
+
     /// The controller is ready: I/O queues with a QID up to `granted` may join from now on.
     pub fn admit(&self, granted: u16) {
         self.lock().granted = Some(granted);
@@ -231,7 +245,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::namespace::Namespaces;
+    use crate::worker::snapshot::Engine;
 
     struct Bench {
         registry: Registry,
@@ -284,7 +298,7 @@ mod tests {
         Arc::new(Subsystem {
             nqn: format!("nqn.2014-08.org.example:{name}").parse().unwrap(),
             serial: "1".into(),
-            namespaces: Arc::new(Namespaces::default()),
+            engine: Engine::Userspace(Arc::new(Namespaces::default())),
         })
     }
 
@@ -378,7 +392,7 @@ mod tests {
         assert!(!bench.registry.leave(&association, 1, queue));
         assert!(!bench.registry.lock().taken.contains(&association.cntlid));
         assert_ne!(bench.create().cntlid, association.cntlid);
-        assert_eq!(bench.registry.controllers(), 1);
+        assert_eq!(bench.registry.controllers().len(), 1);
     }
 
     #[test]

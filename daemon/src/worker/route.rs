@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use nvmf_proto::connect::{Connect, ConnectReject};
 
-use super::snapshot::{Portal, PortalKind, Snapshot, Subsystem};
+use super::snapshot::{Engine, Portal, PortalKind, Snapshot, Subsystem};
 
 /// Where a Connect leads.
 #[derive(Debug)]
@@ -15,8 +15,10 @@ pub enum Route {
     Reject(ConnectReject),
     /// To a discovery controller.
     Discovery,
-    /// To a controller of this subsystem: a new one (QID 0), or one that is there already.
-    Subsystem(Arc<Subsystem>),
+    /// To a controller of ours of this subsystem: a new one (QID 0), or one that is there already.
+    Userspace(Arc<Subsystem>),
+    /// To a controller of this subsystem in FreeBSD's kernel, likewise.
+    Kernel(Arc<Subsystem>),
 }
 
 /// Judges a Connect that came in at `portal`.
@@ -30,7 +32,10 @@ pub fn route(snapshot: &Snapshot, portal: &Portal, connect: &Connect) -> Route {
         };
     }
     match (portal.kind, snapshot.subsystem(&connect.subnqn)) {
-        (PortalKind::Io, Some(subsystem)) => Route::Subsystem(Arc::clone(subsystem)),
+        (PortalKind::Io, Some(subsystem)) => match subsystem.engine {
+            Engine::Userspace(_) => Route::Userspace(Arc::clone(subsystem)),
+            Engine::Kernel => Route::Kernel(Arc::clone(subsystem)),
+        },
         (PortalKind::Discovery, _) if connect.qid != 0 => Route::Reject(ConnectReject::QID),
         (PortalKind::Discovery, _) | (PortalKind::Io, None) => Route::Reject(ConnectReject::SUBNQN),
     }
@@ -58,11 +63,14 @@ mod tests {
     }
 
     fn judged(kind: PortalKind, qid: u16, subnqn: &str) -> Result<&'static str, ConnectReject> {
-        let subsystem = Subsystem {
-            nqn: "nqn.2014-08.org.example:vol0".parse().unwrap(),
-            serial: "1".into(),
-            namespaces: Arc::new(Namespaces::default()),
+        let subsystem = |nqn: &str, engine| {
+            Arc::new(Subsystem {
+                nqn: nqn.parse().unwrap(),
+                serial: "1".into(),
+                engine,
+            })
         };
+        let userspace = Engine::Userspace(Arc::new(Namespaces::default()));
         let portal = Portal {
             id: 1,
             kind,
@@ -71,18 +79,20 @@ mod tests {
         let snapshot = Snapshot {
             generation: 1,
             portals: vec![portal.clone()],
-            subsystems: vec![Arc::new(subsystem)],
+            subsystems: vec![subsystem(VOL0, userspace), subsystem(VOL1, Engine::Kernel)],
             offer: offer(true, true, 4096, true),
         };
         match route(&snapshot, &portal, &connect(qid, subnqn)) {
             Route::Reject(reject) => Err(reject),
             Route::Discovery => Ok("discovery"),
-            Route::Subsystem(_) => Ok("subsystem"),
+            Route::Userspace(_) => Ok("userspace"),
+            Route::Kernel(_) => Ok("kernel"),
         }
     }
 
     const DISCOVERY: &str = nvmf_proto::nqn::DISCOVERY_NQN;
     const VOL0: &str = "nqn.2014-08.org.example:vol0";
+    const VOL1: &str = "nqn.2014-08.org.example:vol1";
 
     #[test]
     fn discovery_is_answered_on_every_portal() {
@@ -100,13 +110,15 @@ mod tests {
 
     #[test]
     fn subsystems_are_served_on_io_portals_by_their_exact_name() {
-        assert_eq!(judged(PortalKind::Io, 0, VOL0), Ok("subsystem"));
-        assert_eq!(judged(PortalKind::Io, 3, VOL0), Ok("subsystem"));
+        assert_eq!(judged(PortalKind::Io, 0, VOL0), Ok("userspace"));
+        assert_eq!(judged(PortalKind::Io, 3, VOL0), Ok("userspace"));
+        assert_eq!(judged(PortalKind::Io, 0, VOL1), Ok("kernel"));
+        assert_eq!(judged(PortalKind::Io, 3, VOL1), Ok("kernel"));
         let upper = "nqn.2014-08.org.example:VOL0";
         assert_eq!(judged(PortalKind::Io, 0, upper), Err(ConnectReject::SUBNQN));
-        assert_eq!(
-            judged(PortalKind::Discovery, 0, VOL0),
-            Err(ConnectReject::SUBNQN)
-        );
+        for nqn in [VOL0, VOL1] {
+            let reject = Err(ConnectReject::SUBNQN);
+            assert_eq!(judged(PortalKind::Discovery, 0, nqn), reject);
+        }
     }
 }

@@ -65,16 +65,36 @@ pub struct Subsystem {
     pub nqn: Nqn,
     /// Serial number, at most 20 characters of ASCII.
     pub serial: String,
-    /// Its namespaces.
-    pub namespaces: Arc<Namespaces>,
+    /// Who executes its hosts' commands.
+    pub engine: Engine,
+}
+
+/// Who executes commands.
+#[derive(Debug)]
+pub enum Engine {
+    /// This program, on these namespaces.
+    Userspace(Arc<Namespaces>),
+    /// FreeBSD's kernel: it is handed every queue, and knows the namespaces itself.
+    Kernel,
+}
+
+impl Subsystem {
+    /// The namespaces that this program serves.
+    pub fn namespaces(&self) -> Option<&Arc<Namespaces>> {
+        match &self.engine {
+            Engine::Userspace(namespaces) => Some(namespaces),
+            Engine::Kernel => None,
+        }
+    }
 }
 
 impl Snapshot {
-    /// The namespaces of all subsystems.
+    /// The namespaces that this program serves, of all subsystems.
     pub fn namespaces(&self) -> impl Iterator<Item = &Arc<Namespace>> {
         self.subsystems
             .iter()
-            .flat_map(|subsystem| subsystem.namespaces.iter())
+            .filter_map(|subsystem| subsystem.namespaces())
+            .flat_map(|namespaces| namespaces.iter())
     }
 
     /// The subsystem of this name.

@@ -8,6 +8,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -128,6 +129,12 @@ impl Socket {
     pub(super) fn finish(&self) {
         // Fails only when the peer is gone already, which reading shows.
         let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Takes it out of its poll, and leaves its descriptor.
+    pub(super) fn into_descriptor(mut self, poller: &Poller) -> OwnedFd {
+        self.deregister(poller);
+        self.stream.into()
     }
 
     /// Takes it out of its poll, before its descriptor is closed.

@@ -12,9 +12,9 @@ mod session;
 use std::fmt;
 use std::sync::Arc;
 
-pub use handoff::{HandoffError, RefusedFor, Socket};
+pub use handoff::{HandoffError, RefusedFor, Socket, arguments as handoff_arguments};
 pub use lun::{LunId, NewLun, Storage};
-pub use port::{NewPort, PortId};
+pub use port::{NewPort, PortId, is_name_taken};
 pub use session::Which;
 
 use crate::error::{KernelError, printable};

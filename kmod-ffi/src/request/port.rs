@@ -66,7 +66,7 @@ impl NewPort {
             ("serial", self.serial.clone()),
         ];
         let mut list = Nvlist::new();
-        for (key, value) in &own {
+        for (key, value) in own {
             list = list.string(key, value);
         }
         for (key, value) in &self.options {

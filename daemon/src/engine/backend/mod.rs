@@ -93,6 +93,8 @@ pub enum DeviceSpec {
     Ram(ram::RamSize),
     /// A regular file or a disk.
     Path(PathBuf),
+    /// `lun:N`: a LUN of CTL's that is there already, in kernel mode.
+    Lun(u32),
 }
 
 impl fmt::Display for DeviceSpec {
@@ -101,6 +103,7 @@ impl fmt::Display for DeviceSpec {
         match self {
             Self::Ram(size) => write!(f, "ramdisk:{}", size.bytes()),
             Self::Path(path) => PathText::from(path.as_path()).fmt(f),
+            Self::Lun(id) => write!(f, "lun:{id}"),
         }
     }
 }
@@ -113,6 +116,9 @@ pub fn open(device: &DeviceSpec) -> Result<Arc<dyn Backend>, StartupError> {
     match device {
         DeviceSpec::Ram(size) => Ok(Arc::new(ram::Ram::new(*size))),
         DeviceSpec::Path(path) => open_path(path),
+        DeviceSpec::Lun(_) => Err(StartupError::Usage {
+            message: format!("{device} is the kernel's to serve; add -K"),
+        }),
     }
 }
 

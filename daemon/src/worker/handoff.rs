@@ -1,0 +1,303 @@
+//! Kernel mode: a negotiated connection becomes a queue of FreeBSD's kernel.
+//!
+//! The kernel trusts what it is handed, so everything it relies on is judged here first ([`preflight`]
+//! for what a Connect says by itself, [`gate`] for what only the kernel's own list of associations can
+//! tell), and the host is answered here exactly where the kernel answers nothing ([`answer`]).
+//!
+//! The ioctl can sleep for as long as a host pleases, so a thread of its own makes it, never a reactor.
+//! It is one thread: nothing of ours comes between the gate of a queue and its hand-off.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use nvmf_kmod::request::{Ctl, HandoffError, RefusedFor, Socket, is_listable};
+use nvmf_kmod::xml::ListedSession;
+use nvmf_proto::connect::{CNTLID_DYNAMIC, CNTLID_MAX, Connect, ConnectReject, MIN_ENTRIES};
+use nvmf_proto::handshake::{ConnectRequest, Handoff};
+use nvmf_proto::nqn::{NQN_FIELD_SIZE, Nqn};
+use nvmf_proto::status::Status;
+use tracing::{debug, info, warn};
+
+use super::admission::Place;
+use super::close::CloseReason;
+use super::message::{Message, ReactorHandle, Refusal, Returned};
+use super::snapshot::{MAX_ADMIN_ENTRIES, MAX_IO_ENTRIES};
+use crate::log::{Quota, told};
+
+/// Connections that wait for the thread. A host is told to come back rather than made to wait longer.
+const WAITING_MAX: usize = 1024;
+
+/// What the kernel has to end its last hand-off when the daemon stops.
+const STOP_TIME: Duration = Duration::from_secs(2);
+
+/// Where the Connect data has the two names, in bytes.
+const SUBNQN_AT: usize = 256;
+const HOSTNQN_AT: usize = 512;
+
+/// Largest alignment of data that a host may ask for, in bytes: HPDA 31. The kernel keeps eight bits of
+/// it and divides by them.
+const MAX_ALIGNMENT: u32 = 128;
+
+/// Lines of queues that were handed over. Peers cause them at will.
+static HANDED_OVER: Quota = Quota::new(200, Duration::from_secs(10));
+
+/// Lines of what the kernel refused.
+static FAILURES: Quota = Quota::new(50, Duration::from_secs(10));
+
+/// A connection that leaves its reactor for the kernel.
+#[derive(Debug)]
+pub(super) struct Departure {
+    pub(super) handoff: Handoff,
+    /// Registered with no poll any more.
+    pub(super) socket: OwnedFd,
+    pub(super) peer: SocketAddr,
+    /// The listener that it came by.
+    pub(super) portal: usize,
+    /// Its place among those in negotiation, which goes on until the kernel has it.
+    pub(super) place: Option<Place>,
+    /// When its negotiation must have ended.
+    pub(super) deadline: Instant,
+    /// Its reactor, which sends the answer if there is one.
+    pub(super) reactor: usize,
+}
+
+/// The thread that hands over.
+#[derive(Debug)]
+pub struct Handoffs {
+    sender: Mutex<Option<Sender<Departure>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    ended: Receiver<()>,
+}
+
+impl Handoffs {
+    /// Starts the thread, which hands over to `ctl` and returns what the kernel does not want through
+    /// `reactors`.
+    ///
+    /// # Errors
+    /// The system's, when it has no threads left.
+    pub(super) fn start(ctl: Ctl, reactors: Arc<[ReactorHandle]>) -> io::Result<Self> {
+        let (sender, departures) = bounded(WAITING_MAX);
+        let (ending, ended) = bounded::<()>(0);
+        let thread = std::thread::Builder::new()
+            .name("handoff".into())
+            .spawn(move || {
+                for departure in departures {
+                    hand_over(&ctl, departure, &reactors);
+                }
+                drop(ending);
+            })?;
+        Ok(Self {
+            sender: Mutex::new(Some(sender)),
+            thread: Mutex::new(Some(thread)),
+            ended,
+        })
+    }
+
+    /// Whether another connection would have to wait too long.
+    pub(super) fn is_full(&self) -> bool {
+        self.sender().as_ref().is_none_or(Sender::is_full)
+    }
+
+    /// Lets a connection go. If nobody takes it, it is closed.
+    pub(super) fn submit(&self, departure: Departure) {
+        let peer = departure.peer;
+        let taken = match self.sender().as_ref() {
+            Some(sender) => sender.try_send(departure).is_ok(),
+            None => false,
+        };
+        if !taken {
+            debug!(%peer, "closed: nobody hands over now");
+        }
+    }
+
+    /// Hands over what waits, then nothing more.
+    pub(super) fn stop(&self) {
+        self.sender().take();
+        // Nothing is ever sent: it ends when the thread does.
+        if self.ended.recv_timeout(STOP_TIME) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
+            warn!("the kernel has not ended its last hand-off; stopping without it");
+            return;
+        }
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
+            // A thread that panicked has said so itself.
+            let _ = thread.join();
+        }
+    }
+
+    fn sender(&self) -> MutexGuard<'_, Option<Sender<Departure>>> {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn hand_over(ctl: &Ctl, departure: Departure, reactors: &[ReactorHandle]) {
+    let Departure {
+        handoff,
+        mut socket,
+        peer,
+        portal,
+        place,
+        deadline,
+        reactor,
+    } = departure;
+    if deadline <= Instant::now() {
+        let reason = CloseReason::NegotiationTimeout;
+        return debug!(%peer, %reason, "closed");
+    }
+    let connect = &handoff.connect;
+    let refused = match gate(ctl, connect) {
+        Err(reject) => Some(reject),
+        Ok(()) => match ctl.hand_off(&handoff, &mut socket) {
+            Ok(()) => {
+                if let Some(suppressed) = HANDED_OVER.admit(Instant::now()) {
+                    info!(
+                        suppressed = told(suppressed),
+                        %peer,
+                        host = %connect.hostnqn,
+                        subsystem = %connect.subnqn,
+                        qid = connect.qid,
+                        entries = connect.entries,
+                        "handed over"
+                    );
+                }
+                None
+            }
+            Err(failed) => {
+                if let Some(suppressed) = FAILURES.admit(Instant::now()) {
+                    warn!(
+                        suppressed = told(suppressed),
+                        %peer,
+                        host = %connect.hostnqn,
+                        reason = %failed,
+                        "the kernel does not take the queue"
+                    );
+                }
+                answer(&failed)
+            }
+        },
+    };
+    // In every other case the kernel has the connection, and our descriptor is only to be closed.
+    if let Some(reject) = refused
+        && let Some(reactor) = reactors.get(reactor)
+    {
+        reactor.add_load();
+        reactor.send(Message::Returned(Box::new(Returned {
+            stream: socket.into(),
+            peer,
+            portal,
+            refusal: Refusal {
+                connect: handoff.connect.clone(),
+                reject,
+                outbox: ConnectRequest::resume(handoff).reject(reject),
+            },
+        })));
+    }
+    drop(place);
+}
+
+/// Judges what the kernel takes on trust, and cleans what it compares in full.
+///
+/// # Errors
+/// The host's answer.
+pub(super) fn preflight(handoff: &mut Handoff) -> Result<(), ConnectReject> {
+    let connect = &handoff.connect;
+    let most = if connect.qid == 0 {
+        let dynamic = connect.cntlid == CNTLID_DYNAMIC;
+        dynamic.then_some(MAX_ADMIN_ENTRIES)
+    } else {
+        // Any other is no controller's, and unknown ones make unpatched kernels panic.
+        let possible = connect.cntlid <= CNTLID_MAX;
+        possible.then_some(MAX_IO_ENTRIES)
+    };
+    let most = most.ok_or(ConnectReject::CNTLID)?;
+    if !(MIN_ENTRIES..=most).contains(&handoff.entries) {
+        return Err(ConnectReject::SQSIZE);
+    }
+    if connect.qid != 0 && !connect.kato.is_zero() {
+        return Err(ConnectReject::KATO);
+    }
+    let framing = &handoff.framing;
+    if [framing.send_alignment, framing.receive_alignment]
+        .iter()
+        .any(|alignment| !(4..=MAX_ALIGNMENT).contains(alignment))
+    {
+        return Err(ConnectReject::status(Status::INTERNAL_ERROR.dnr()));
+    }
+    if !is_plain(&connect.subnqn) {
+        return Err(ConnectReject::SUBNQN);
+    }
+    if !is_plain(&connect.hostnqn) {
+        return Err(ConnectReject::HOSTNQN);
+    }
+    for at in [SUBNQN_AT, HOSTNQN_AT] {
+        let field = handoff.data.get_mut(at..at + NQN_FIELD_SIZE);
+        clean(field.ok_or(ConnectReject::SGL)?);
+    }
+    Ok(())
+}
+
+/// Whether the kernel's list of associations can hold the name: it prints names as they are.
+fn is_plain(name: &Nqn) -> bool {
+    let printable = name.as_str().bytes().all(|byte| byte.is_ascii_graphic());
+    printable && is_listable(name.as_str())
+}
+
+/// Zeroes what follows a name's NUL: the kernel compares all 256 bytes.
+fn clean(field: &mut [u8]) {
+    let end = field.iter().position(|&byte| byte == 0);
+    if let Some(rest) = end.and_then(|end| field.get_mut(end..)) {
+        rest.fill(0);
+    }
+}
+
+/// Lets an I/O queue pass whose controller the kernel has: a kernel without the remedy for
+/// CVE-2026-4652 panics when it is handed one whose CNTLID it does not know.
+fn gate(ctl: &Ctl, connect: &Connect) -> Result<(), ConnectReject> {
+    if connect.qid == 0 {
+        return Ok(());
+    }
+    match ctl.sessions() {
+        Ok(sessions) => among(&sessions.sessions, connect),
+        Err(error) => {
+            if let Some(suppressed) = FAILURES.admit(Instant::now()) {
+                warn!(suppressed = told(suppressed), %error, "I/O queues cannot be handed over");
+            }
+            Err(ConnectReject::status(Status::INTERNAL_ERROR))
+        }
+    }
+}
+
+/// CNTLIDs are a port's own, so the subsystem counts too.
+fn among(sessions: &[ListedSession], connect: &Connect) -> Result<(), ConnectReject> {
+    let same =
+        |it: &&ListedSession| it.cntlid == connect.cntlid && it.subnqn == connect.subnqn.as_str();
+    match sessions.iter().find(same) {
+        None => Err(ConnectReject::CNTLID),
+        Some(it) if it.hostnqn != connect.hostnqn.as_str() => Err(ConnectReject::HOSTNQN),
+        Some(_) => Ok(()),
+    }
+}
+
+/// What the host is answered after a hand-off that failed; nothing where the kernel has answered, or
+/// closed. The table of who answers what: FreeBSD's `nvmft_handoff` tells nobody anything before it
+/// takes the connection over, and everything after.
+fn answer(failed: &HandoffError) -> Option<ConnectReject> {
+    match (failed.socket, failed.refused_for) {
+        (Socket::Taken, _) => None,
+        (Socket::Ours, RefusedFor::Subsystem) => Some(ConnectReject::SUBNQN),
+        // It is being changed, and comes back.
+        (Socket::Ours, RefusedFor::Offline) => Some(ConnectReject::BUSY),
+        (Socket::Ours, RefusedFor::Parameters) => Some(ConnectReject::SQSIZE),
+        (Socket::Ours, RefusedFor::Other(_)) => Some(ConnectReject::status(Status::INTERNAL_ERROR)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
