@@ -6,6 +6,8 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
+use nix::fcntl::{Flock, FlockArg};
+
 use crate::error::Errno;
 use crate::ioctl;
 use crate::kernel::{Call, Kernel};
@@ -13,26 +15,56 @@ use crate::kernel::{Call, Kernel};
 /// Where FreeBSD has it (`CTL_DEFAULT_DEV` of `sys/cam/ctl/ctl_ioctl.h`).
 pub const PATH: &str = "/dev/cam/ctl";
 
-/// CTL's device, open.
+/// CTL's device, open, and ours as long as it is.
 #[derive(Debug)]
-pub struct CtlDevice(File);
+pub struct CtlDevice {
+    file: Flock<File>,
+}
 
 impl CtlDevice {
-    /// Opens CTL's device.
+    /// Opens CTL's device, and locks it: two daemons would each remove what the other has made. Other
+    /// programs that use CTL do not lock it.
     ///
     /// # Errors
-    /// The system's; `NotFound` while CTL is not loaded.
+    /// The system's; `NotFound` while CTL is not loaded, `WouldBlock` while another daemon has it.
     pub fn open(path: &Path) -> io::Result<Self> {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map(Self)
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => Ok(Self { file }),
+            Err((_, errno)) => Err(errno.into()),
+        }
     }
 }
 
 impl Kernel for CtlDevice {
     fn ioctl(&self, call: &mut Call<'_>) -> Result<(), Errno> {
-        ioctl::ioctl(&self.0, call)
+        ioctl::ioctl(&self.file, call)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_daemon_at_a_time() {
+        let path = std::env::temp_dir().join(format!("nvmf-kmod-lock-{}", std::process::id()));
+        File::create(&path).unwrap();
+        let first = CtlDevice::open(&path).unwrap();
+        let second = CtlDevice::open(&path).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::WouldBlock);
+        drop(first);
+        assert!(CtlDevice::open(&path).is_ok());
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_ctl_refuses_and_says_so() {
+        let device = CtlDevice::open(Path::new("/dev/null")).unwrap();
+        let ctl = crate::Ctl::new(std::sync::Arc::new(device));
+        let error = ctl.enable_port(crate::request::PortId(3)).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::ENOTTY));
+        let line = "cannot enable port 3: inappropriate ioctl for device (ENOTTY)";
+        assert_eq!(error.to_string(), line);
     }
 }

@@ -38,6 +38,9 @@ pub enum ModuleError {
         /// Why not.
         errno: Errno,
     },
+    /// Another daemon of ours has it.
+    #[error("another nvmfd serves kernel mode already; stop it first")]
+    Locked,
     /// The device could not be opened.
     #[error("cannot open {}: {source}", device::PATH)]
     Open {
@@ -52,7 +55,10 @@ pub enum ModuleError {
 /// What is in the way.
 pub fn open_ctl() -> Result<CtlDevice, ModuleError> {
     system::prepare()?;
-    CtlDevice::open(Path::new(device::PATH)).map_err(|source| ModuleError::Open { source })
+    CtlDevice::open(Path::new(device::PATH)).map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => ModuleError::Locked,
+        _ => ModuleError::Open { source },
+    })
 }
 
 #[cfg(target_os = "freebsd")]
