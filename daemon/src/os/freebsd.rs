@@ -45,9 +45,8 @@ fn can_delete(disk: &File) -> bool {
         length: 4,
         value: Value { text: [0; 256] },
     };
-    for (to, &from) in attribute.name.iter_mut().zip(b"GEOM::candelete") {
-        *to = from.cast_signed();
-    }
+    let name = b"GEOM::candelete";
+    attribute.name[..name.len()].copy_from_slice(name);
     // SAFETY: the request reads the name and writes at most the union, which no value invalidates.
     unsafe {
         ioctl::diocgattr(disk.as_raw_fd(), &raw mut attribute).is_ok()
@@ -126,7 +125,8 @@ fn sysctl(name: &CStr, into: &mut [u8]) -> Option<usize> {
 /// `struct diocgattr_arg` of `sys/disk.h`: a name, and the value that the kernel puts there.
 #[repr(C)]
 pub(super) struct Attribute {
-    name: [libc::c_char; 64],
+    // Of `char`, which has a sign on some CPUs.
+    name: [u8; 64],
     length: libc::c_int,
     value: Value,
 }
