@@ -121,6 +121,17 @@ need_rust_tools() {
 	esac
 }
 
+# For the bindings of sys, of which bindgen makes the same with any version. On FreeBSD
+# it would be all of llvm for a check that says as much on Debian.
+need_libclang() {
+	if [ "$system" = debian ]; then
+		case $(/sbin/ldconfig -p) in
+		*libclang.so* | *libclang-[0-9]*) ;;
+		*) need_packages libclang1 ;;
+		esac
+	fi
+}
+
 # How to become root, as words before a command; fails if there is no way.
 root_prefix() {
 	if [ "$(id -u)" = 0 ]; then
@@ -185,6 +196,7 @@ if [ "$level" = test ]; then
 	need shellcheck shellcheck hs-ShellCheck
 	need mandoc mandoc -
 	need tshark tshark tshark
+	need_libclang
 	# The Linux hosts in virtual machines run on Debian only; their list is kept beside them.
 	if [ "$system" = debian ]; then
 		# shellcheck disable=SC2046 # a list of words
@@ -197,7 +209,6 @@ if [ "$level" = freebsd ]; then
 	need_packages rustc-web cargo-web rust-web-src rust-web-clippy
 	need python3 python3 -
 	python3 -c 'import ensurepip, venv' 2>/dev/null || want python3-venv
-	need file file -
 	need readelf binutils -
 fi
 

@@ -1,17 +1,21 @@
 #!/bin/sh
 # Checks and links every crate for FreeBSD on a Debian machine: clippy with warnings
-# as errors, the daemon as a FreeBSD executable, all tests built. Nothing is run.
+# as errors, the daemon as a FreeBSD executable, all tests built. None of that is run.
+# Compares our declarations of the kernel's interface with FreeBSD's headers.
 # Owns the cross tool chain: Rust from Debian's packages, its std for FreeBSD built
 # from their source, zig (a PyPI package) as C compiler and linker. All but the
 # packages lies in the user's cache, stamped by version, so that only the first run
 # is slow and only the packages need root. Exit status 75: could not be run here.
 #
-# usage: freebsd-check.sh [TARGET...]     (default: x86_64-unknown-freebsd)
+# usage: freebsd-check.sh [TARGET...]
+# Without TARGET: x86_64-unknown-freebsd, and clippy alone for aarch64-unknown-freebsd,
+# whose differences (char is unsigned) clippy sees.
 
 set -eu
 . "$(dirname "$0")/env.sh"
 
-targets=${*:-x86_64-unknown-freebsd}
+linked=${*:-x86_64-unknown-freebsd}
+targets=${*:-$linked aarch64-unknown-freebsd}
 zig_packages='ziglang==0.17.0 cargo-zigbuild==0.24.0'
 cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/nvmfd-cross
 
@@ -95,21 +99,46 @@ use_std() {
 	export "CARGO_TARGET_${name}_RUSTFLAGS=--sysroot=$sysroot"
 }
 
-# check_executable FILE: what the linker made must be what FreeBSD runs.
+# check_executable FILE: what the linker made must be what FreeBSD runs, and need no
+# library but those that Rust's std needs there. The kernel goes by the note (zig leaves
+# the header's OS/ABI alone).
 check_executable() {
-	file "$1"
-	readelf --wide --program-headers --dynamic "$1" | grep -E 'interpreter|NEEDED'
-	if ! file "$1" | grep -q 'FreeBSD' ||
-		! readelf --wide --program-headers "$1" | grep -q 'interpreter: /libexec/ld-elf.so.1' ||
-		! readelf --wide --dynamic "$1" | grep -q 'NEEDED.*\[libc\.so\.7\]'; then
-		say "$1 is not a FreeBSD executable"
+	wrong=$(LC_ALL=C readelf --wide --notes --program-headers --dynamic "$1" | awk '
+		/^ *FreeBSD +0x/ { note = 1 }
+		sub(/.*program interpreter: /, "") && sub(/]$/, "") { interpreter = $0 }
+		/\(NEEDED\)/ && sub(/.*\[/, "") && sub(/]$/, "") {
+			if ($0 !~ /^(libc\.so\.7|libm\.so\.5|libthr\.so\.3)$/)
+				print "  needs " $0 ", which is none of libc.so.7, libm.so.5, libthr.so.3"
+			if ($0 == "libc.so.7") libc = 1
+		}
+		END {
+			if (!note) print "  no note says that it is for FreeBSD"
+			if (interpreter != "/libexec/ld-elf.so.1")
+				print "  interpreter is " interpreter ", not /libexec/ld-elf.so.1"
+			if (!libc) print "  does not need libc.so.7"
+		}
+	')
+	if [ -n "$wrong" ]; then
+		say "$1 is not an executable for FreeBSD as it must be:"
+		printf '%s\n' "$wrong" >&2
 		exit 1
 	fi
 }
 
+# compare_headers TARGET: zig has FreeBSD's headers, but for those of CTL.
+compare_headers() {
+	say "$1: comparing our declarations with FreeBSD's headers"
+	NVMF_SYS_CC="$venv/bin/python3 -m ziglang cc -target ${1%%-*}-freebsd" \
+		cargo test --quiet --package nvmf-sys --test headers --locked
+}
+
 # shellcheck disable=SC2086 # a list of words
-if have_std $targets; then
-	say "the installed $(rustc --version) knows $targets"
+if have_std $linked; then
+	say "the installed $(rustc --version) knows $linked"
+	if ! have_std $targets; then
+		say "NOT RUN: clippy for aarch64-unknown-freebsd, which rustup does not have"
+		targets=$linked
+	fi
 else
 	sh scripts/bootstrap.sh freebsd || exit
 	mkdir -p "$cache"
@@ -133,6 +162,9 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/freebsd"
 for target in $targets; do
 	say "$target: clippy, all targets"
 	cargo-zigbuild clippy --workspace --all-targets --locked --target "$target" -- -D warnings
+	compare_headers "$target"
+done
+for target in $linked; do
 	say "$target: linking nvmfd"
 	cargo-zigbuild zigbuild --package nvmfd --bin nvmfd --locked --target "$target"
 	check_executable "$CARGO_TARGET_DIR/$target/debug/nvmfd"

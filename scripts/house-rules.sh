@@ -67,11 +67,11 @@ forbid() {
 # Lists of files are words: no path of ours has a space in it.
 # shellcheck disable=SC2046
 {
-	forbid 'platform code belongs in daemon/src/os/' 'target_os' \
-		$(files_of . '^(daemon/src/os/|tests/)')
-	forbid 'unsafe belongs in daemon/src/os/' \
+	forbid 'platform code belongs in daemon/src/os/ and kmod-ffi/src/{ioctl,module}.rs' 'target_os' \
+		$(files_of . '^(daemon/src/os/|kmod-ffi/src/(ioctl|module)\.rs$|tests/)')
+	forbid 'unsafe belongs in daemon/src/os/ and kmod-ffi/src/{ioctl,module,device}.rs' \
 		'(^|[^A-Za-z0-9_])unsafe([ {]|$)' \
-		$(files_of . '^daemon/src/os/')
+		$(files_of . '^(daemon/src/os/|kmod-ffi/src/(ioctl|module|device)\.rs$)')
 	forbid 'the protocol crate does no I/O and has no clock' \
 		'std::(net|fs)|std::[{].*(net|fs)(::|,|})|Instant::now|SystemTime' \
 		$(files_of '^proto/src/' '(^|/)tests(/|\.rs$)')
@@ -81,7 +81,7 @@ forbid() {
 	report "$(code count $(files_of . '/src/(.*/)?tests(/|\.rs$)'))"
 }
 
-for file in proto/src/lib.rs tests/src/lib.rs; do
+for file in proto/src/lib.rs sys/src/lib.rs sys/bindgen/src/lib.rs tests/src/lib.rs; do
 	grep -qx '#!\[forbid(unsafe_code)\]' "$file" || report "$file: #![forbid(unsafe_code)] is missing"
 done
 
