@@ -1,8 +1,9 @@
 //! FreeBSD's codes of ioctl(2) requests, on every host.
 //!
 //! A code says which way the argument is copied, its size, a group and a number. The rule is that of
-//! FreeBSD `sys/sys/ioccom.h`, which differs from Linux's: 13 bits of size, and the direction seen
-//! from userland. ioctl(2) takes an `unsigned long` there: the code is extended with zeros.
+//! FreeBSD `sys/sys/ioccom.h`, which differs from Linux's: 13 bits of size, not 14, and the direction
+//! is the kernel's, so that `_IOW` sets the bit for *in*. ioctl(2) takes an `unsigned long` there:
+//! the code is extended with zeros.
 
 /// A request without an argument.
 pub const IOC_VOID: u32 = 0x2000_0000;
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn directions_are_seen_from_the_kernel() {
+    fn what_userland_writes_goes_in() {
         type NvmfIocNv = [u64; 3];
         let group = u32::from(b'n');
         assert_eq!(iow::<NvmfIocNv>(group, 200), 0x8018_6ec8);

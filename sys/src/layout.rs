@@ -3,10 +3,6 @@
 //! Whichever headers bindgen read and whatever the host is: bindings that differ from what FreeBSD's
 //! kernel expects do not compile.
 
-#[allow(
-    clippy::wildcard_imports,
-    reason = "everything that the crate has is asserted"
-)]
 use crate::*;
 
 macro_rules! table {

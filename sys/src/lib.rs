@@ -86,7 +86,7 @@ pub const NVMF_CNTLID_STATIC_MAX: u32 = bindings::NVMF_CNTLID_STATIC_MAX;
 pub const NVMF_KATO_DEFAULT: u32 = bindings::NVMF_KATO_DEFAULT;
 
 // Macros have no comment that bindgen sees: they are documented above, and hide what is here.
-#[allow(non_camel_case_types, unreachable_pub, reason = "C's names")]
+#[expect(non_camel_case_types, unreachable_pub, reason = "C's names")]
 #[cfg_attr(
     feature = "bindgen",
     allow(
