@@ -8,13 +8,13 @@
 //! has bytes that the real library wrote, and its verdict on damaged ones.
 #![forbid(unsafe_code)]
 
+mod error;
 mod pack;
 mod unpack;
 
 use std::fmt;
 
-pub use pack::PackError;
-pub use unpack::UnpackError;
+pub use error::{PackError, UnpackError};
 
 /// Bytes that a packed list may have at most: CTL's own limit for the arguments of one request
 /// (FreeBSD `sys/cam/ctl/ctl.c`, "Too big args").
@@ -330,14 +330,6 @@ mod wire {
     pub(super) const ARRAY_NEXT: u8 = 254;
     /// Marker: the end of a list within a list.
     pub(super) const UP: u8 = 255;
-}
-
-/// FreeBSD's numbers, whatever the system this runs on (`sys/sys/errno.h`).
-mod errno {
-    pub(super) const EEXIST: i32 = 17;
-    pub(super) const EINVAL: i32 = 22;
-    pub(super) const ENAMETOOLONG: i32 = 63;
-    pub(super) const EILSEQ: i32 = 86;
 }
 
 #[cfg(test)]

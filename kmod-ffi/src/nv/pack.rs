@@ -2,57 +2,8 @@
 
 use super::{
     FLAG_IGNORE_CASE, FLAG_NO_UNIQUE, MAX_DEPTH, MAX_PACKED_SIZE, NAME_MAX_LENGTH, Names, Nvlist,
-    Value, errno, wire,
+    PackError, Value, wire,
 };
-
-/// Why a list cannot be packed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PackError {
-    /// A name longer than [`NAME_MAX_LENGTH`]; how many bytes it has.
-    #[error("a name of {0} bytes is longer than {NAME_MAX_LENGTH}")]
-    NameTooLong(usize),
-    /// A NUL in a name.
-    #[error("a NUL in the name {0:?}")]
-    NulInName(String),
-    /// A NUL in a string, or in one of an array; the pair's name.
-    #[error("a NUL in the string {0:?}")]
-    NulInString(String),
-    /// A binary of no bytes; the pair's name.
-    #[error("the binary {0:?} is empty")]
-    EmptyBinary(String),
-    /// An array of no elements; the pair's name.
-    #[error("the array {0:?} is empty")]
-    EmptyArray(String),
-    /// A name twice in a list that does not allow it.
-    #[error("the name {0:?} stands there twice")]
-    Duplicate(String),
-    /// A flag other than [`FLAG_IGNORE_CASE`] and [`FLAG_NO_UNIQUE`]; all flags of the list.
-    #[error("unknown flags {0:#04x}")]
-    Flags(u8),
-    /// More than [`MAX_DEPTH`] lists within each other.
-    #[error("lists within lists deeper than {MAX_DEPTH}")]
-    TooDeep,
-    /// The packed list would be larger than [`MAX_PACKED_SIZE`]; bytes, as far as counted.
-    #[error("a packed list of {0} bytes is larger than {MAX_PACKED_SIZE}")]
-    TooLarge(usize),
-}
-
-impl PackError {
-    /// FreeBSD's errno for it: libnv's where it has the case, EINVAL where only we refuse.
-    pub const fn errno(&self) -> i32 {
-        match self {
-            Self::NameTooLong(_) => errno::ENAMETOOLONG,
-            Self::Duplicate(_) => errno::EEXIST,
-            Self::NulInName(_)
-            | Self::NulInString(_)
-            | Self::EmptyBinary(_)
-            | Self::EmptyArray(_)
-            | Self::Flags(_)
-            | Self::TooDeep
-            | Self::TooLarge(_) => errno::EINVAL,
-        }
-    }
-}
 
 /// Packs a list that is not part of another.
 pub(super) fn pack(list: &Nvlist) -> Result<Vec<u8>, PackError> {
@@ -87,25 +38,7 @@ fn packed_size(list: &Nvlist, depth: usize) -> Result<usize, PackError> {
         if !names.insert(list.flags, name) {
             return Err(PackError::Duplicate(name.clone()));
         }
-        let data = match value {
-            Value::Nvlist(child) => packed_size(child, depth + 1)? + wire::MARKER,
-            Value::NvlistArray(elements) if !elements.is_empty() => {
-                let mut size = 0;
-                for element in elements {
-                    size += packed_size(element, depth + 1)? + wire::MARKER;
-                }
-                size
-            }
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Binary(_)
-            | Value::BoolArray(_)
-            | Value::NumberArray(_)
-            | Value::StringArray(_)
-            | Value::NvlistArray(_) => data_size(name, value)?,
-        };
+        let data = data_size(name, value, depth)?;
         size += wire::PAIR_HEADER + name.len() + 1 + data;
         if size > MAX_PACKED_SIZE {
             return Err(PackError::TooLarge(size));
@@ -114,34 +47,31 @@ fn packed_size(list: &Nvlist, depth: usize) -> Result<usize, PackError> {
     Ok(size)
 }
 
-/// Bytes of the data of a value that holds no list.
-fn data_size(name: &str, value: &Value) -> Result<usize, PackError> {
+/// Bytes of a value, with the markers of the lists in it.
+fn data_size(name: &str, value: &Value, depth: usize) -> Result<usize, PackError> {
     let string_size = |text: &Vec<u8>| {
         if text.contains(&0) {
             return Err(PackError::NulInString(name.into()));
         }
         Ok(text.len() + 1)
     };
-    Ok(match value {
-        Value::Null => 0,
+    let list_size = |list| Ok(packed_size(list, depth + 1)? + wire::MARKER);
+    let size = match value {
+        Value::Null => return Ok(0),
         Value::Bool(_) => 1,
         Value::Number(_) => 8,
         Value::String(text) => string_size(text)?,
-        Value::Binary(bytes) if bytes.is_empty() => {
-            return Err(PackError::EmptyBinary(name.into()));
-        }
+        Value::Nvlist(list) => list_size(list)?,
         Value::Binary(bytes) => bytes.len(),
-        Value::BoolArray(items) if !items.is_empty() => items.len(),
-        Value::NumberArray(items) if !items.is_empty() => 8 * items.len(),
-        Value::StringArray(items) if !items.is_empty() => {
-            items.iter().map(string_size).sum::<Result<_, _>>()?
-        }
-        Value::BoolArray(_)
-        | Value::NumberArray(_)
-        | Value::StringArray(_)
-        | Value::NvlistArray(_)
-        | Value::Nvlist(_) => return Err(PackError::EmptyArray(name.into())),
-    })
+        Value::BoolArray(items) => items.len(),
+        Value::NumberArray(items) => 8 * items.len(),
+        Value::StringArray(items) => items.iter().map(string_size).sum::<Result<_, _>>()?,
+        Value::NvlistArray(items) => items.iter().map(list_size).sum::<Result<_, _>>()?,
+    };
+    if size == 0 {
+        return Err(PackError::Empty(name.into()));
+    }
+    Ok(size)
 }
 
 /// Writes a list that [`packed_size`] has found good.
