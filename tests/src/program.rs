@@ -1,4 +1,4 @@
-//! Where the program to test is: built for the occasion, because a stale one would prove nothing.
+//! Where the programs to test are: built for the occasion, because a stale one would prove nothing.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -17,12 +17,32 @@ pub enum Profile {
 /// # Errors
 /// What cargo could not do, in words.
 pub fn nvmfd(profile: Profile) -> Result<PathBuf, String> {
-    if let Some(path) = std::env::var_os("NVMFD") {
-        return Ok(path.into());
+    match std::env::var_os("NVMFD") {
+        Some(path) => Ok(path.into()),
+        None => build("nvmfd", "nvmfd", profile),
     }
+}
+
+/// nvmfd whose kernel can be the fake, freshly built: the same program, with the option `--ctl`.
+///
+/// # Errors
+/// As [`nvmfd`].
+pub fn nvmfd_fake(profile: Profile) -> Result<PathBuf, String> {
+    build("nvmfd-tests", "nvmfd-fake", profile)
+}
+
+/// The program that plays the kernel, freshly built.
+///
+/// # Errors
+/// As [`nvmfd`].
+pub fn fake_kernel(profile: Profile) -> Result<PathBuf, String> {
+    build("nvmfd-tests", "fake-kernel", profile)
+}
+
+fn build(package: &str, program: &str, profile: Profile) -> Result<PathBuf, String> {
     let release = profile == Profile::Release || profile_directory().ends_with("release");
     let mut command = Command::new(env!("CARGO"));
-    command.args(["build", "--quiet", "--package", "nvmfd", "--bin", "nvmfd"]);
+    command.args(["build", "--quiet", "--package", package, "--bin", program]);
     if release {
         command.arg("--release");
     }
@@ -33,9 +53,9 @@ pub fn nvmfd(profile: Profile) -> Result<PathBuf, String> {
     match command.status() {
         Ok(status) if status.success() => {
             let profile = if release { "release" } else { "debug" };
-            Ok(target_directory().join(profile).join("nvmfd"))
+            Ok(target_directory().join(profile).join(program))
         }
-        Ok(status) => Err(format!("cargo build --package nvmfd: {status}")),
+        Ok(status) => Err(format!("cargo build --package {package}: {status}")),
         Err(error) => Err(format!("cargo: {error}")),
     }
 }

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use nvmf_proto::nqn::Nqn;
 use tempfile::TempDir;
 
-use crate::program::{Profile, nvmfd};
+use crate::program::{Profile, nvmfd, nvmfd_fake};
 use crate::usage::Usage;
 
 /// Name of the subsystem that targets serve unless told otherwise.
@@ -34,6 +34,8 @@ pub struct Setup {
     pub arguments: Vec<String>,
     /// Descriptors that it may have, if not as many as this test.
     pub descriptors: Option<u32>,
+    /// The kernel that is to serve, by its socket; none: it serves itself.
+    pub kernel: Option<PathBuf>,
     /// Slow but honest about memory: the C library (glibc) keeps little of what the program gives
     /// back, so that what is resident is what is held.
     pub lean: bool,
@@ -46,6 +48,7 @@ impl Default for Setup {
             devices: vec!["ramdisk:64m".into()],
             arguments: ["-F", "-g", "-G"].map(String::from).to_vec(),
             descriptors: None,
+            kernel: None,
             lean: false,
         }
     }
@@ -74,15 +77,22 @@ impl Target {
     /// If it does not serve soon.
     pub fn with(setup: &Setup) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
+        let program = match setup.kernel {
+            None => binary(),
+            Some(_) => binary_on_fake(),
+        };
         let mut command = match setup.descriptors {
-            None => Command::new(binary()),
+            None => Command::new(program),
             Some(limit) => {
                 let mut shell = Command::new("sh");
                 let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
-                shell.args(["-c", &script]).arg(binary());
+                shell.args(["-c", &script]).arg(program);
                 shell
             }
         };
+        if let Some(socket) = &setup.kernel {
+            command.arg("-K").arg("--ctl").arg(socket);
+        }
         command.args(["-d", "-p", "0", "-P", "0", "-n", NQN]);
         for address in &setup.addresses {
             let address = address.to_string();
@@ -238,6 +248,12 @@ impl Drop for Target {
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| nvmfd(Profile::AsThisTest).expect("nvmfd can be built"))
+}
+
+/// The program whose kernel can be the fake, likewise.
+fn binary_on_fake() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| nvmfd_fake(Profile::AsThisTest).expect("nvmfd-fake can be built"))
 }
 
 /// Addresses that a line of the banner names; "all addresses" are reached at loopback's.

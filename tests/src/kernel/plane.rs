@@ -1,0 +1,147 @@
+//! The fake kernel's queues, served by nvmfd's own userspace engine.
+//!
+//! What nvmft does differently from that engine is not played: CNTLIDs begin at 1 and are not reused
+//! at once, permanent refusals have Do Not Retry set, and a LUN that is mapped or unmapped while its
+//! port is online shows when the port is enabled the next time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use nvmf_kmod::Errno;
+use nvmf_kmod::fake::{LunView, Plane, PortView, Session, StorageView, TakenQueue};
+use nvmf_proto::connect::ConnectReject;
+use nvmfd::engine::backend::ram::{Ram, RamSize};
+use nvmfd::engine::backend::{self, Backend, DeviceSpec};
+use nvmfd::engine::namespace::{Namespace, Namespaces};
+use nvmfd::identity::NamespaceIds;
+use nvmfd::worker::Worker;
+use nvmfd::worker::snapshot::{Engine, Portal, PortalKind, Snapshot, Subsystem, offer};
+use uuid::Uuid;
+
+/// One worker for each port that is online.
+#[derive(Debug, Default)]
+pub struct EnginePlane {
+    ports: RwLock<HashMap<u32, Worker>>,
+    /// RAM disks by the instance of their LUN: they outlive the port that shows them.
+    ram: Mutex<HashMap<u64, Arc<Ram>>>,
+}
+
+impl EnginePlane {
+    fn backend(&self, lun: &LunView) -> Option<(DeviceSpec, Arc<dyn Backend>)> {
+        let opened = match &lun.storage {
+            StorageView::Ramdisk { .. } => {
+                let size = RamSize::from_bytes(lun.size)?;
+                let mut disks = self.ram.lock().unwrap_or_else(PoisonError::into_inner);
+                let disk = disks
+                    .entry(lun.instance)
+                    .or_insert_with(|| Arc::new(Ram::new(size)));
+                let disk: Arc<dyn Backend> = Arc::<Ram>::clone(disk);
+                return Some((DeviceSpec::Ram(size), disk));
+            }
+            StorageView::Block(None) => return None,
+            StorageView::Block(Some(path)) => {
+                let device = DeviceSpec::Path(path.clone());
+                backend::open(&device).map(|backend| (device, backend))
+            }
+        };
+        match opened {
+            Ok(opened) => Some(opened),
+            Err(error) => {
+                eprintln!("fake kernel: LUN {}: {}", lun.id, error.report());
+                None
+            }
+        }
+    }
+
+    fn snapshot(&self, port: &PortView) -> Snapshot {
+        let namespaces = port.namespaces.iter().filter_map(|(&nsid, lun)| {
+            let (device, backend) = self.backend(lun)?;
+            Some(Namespace::new(nsid, device, backend, identifiers(lun)))
+        });
+        let subsystem = Subsystem {
+            nqn: port.subnqn.parse().expect("the kernel has judged it"),
+            serial: port.serial.clone(),
+            engine: Engine::Userspace(Arc::new(Namespaces::new(namespaces))),
+        };
+        Snapshot {
+            generation: 1,
+            portals: vec![Portal {
+                id: port.portid,
+                kind: PortalKind::Io,
+                address: ([0, 0, 0, 0], 0).into(),
+            }],
+            subsystems: vec![Arc::new(subsystem)],
+            offer: offer(true, true, 256 << 10, true),
+        }
+    }
+}
+
+impl Plane for EnginePlane {
+    fn online(&self, port: PortView) {
+        let worker = Worker::start(self.snapshot(&port), Vec::new(), 1, None);
+        match worker {
+            Ok(worker) => drop(self.ports.write().expect("no panic").insert(port.id, worker)),
+            Err(error) => eprintln!("fake kernel: port {}: {error}", port.id),
+        }
+    }
+
+    fn offline(&self, port: u32) {
+        let worker = self.ports.write().expect("no panic").remove(&port);
+        if let Some(worker) = worker {
+            worker.stop();
+        }
+    }
+
+    fn mapped(&self, port: u32, nsid: u32, _: Option<LunView>) {
+        eprintln!("fake kernel: port {port}: namespace {nsid} changes at the next enable");
+    }
+
+    fn hand_off(&self, port: u32, queue: TakenQueue) -> Result<(), Errno> {
+        let ports = self.ports.read().expect("no panic");
+        let worker = ports.get(&port).ok_or(Errno::ENXIO)?;
+        let admitted = queue
+            .handoff()
+            .and_then(|handoff| worker.adopt(queue.socket, handoff));
+        match admitted {
+            Ok(_) => Ok(()),
+            Err(ConnectReject::BUSY) => Err(Errno::ENOMEM),
+            Err(ConnectReject::CNTLID) => Err(Errno::ENOENT),
+            Err(_) => Err(Errno::EINVAL),
+        }
+    }
+
+    fn sessions(&self) -> Vec<Session> {
+        let ports = self.ports.read().expect("no panic");
+        let mut sessions: Vec<_> = ports
+            .iter()
+            .flat_map(|(&port, worker)| {
+                let controllers = worker.controllers().into_iter();
+                controllers.map(move |(cntlid, hostnqn)| Session {
+                    port,
+                    cntlid,
+                    hostnqn: hostnqn.to_string(),
+                })
+            })
+            .collect();
+        sessions.sort_by_key(|session| (session.port, session.cntlid));
+        sessions
+    }
+
+    fn terminate(&self, port: u32, cntlid: u16) {
+        if let Some(worker) = self.ports.read().expect("no panic").get(&port) {
+            worker.terminate(cntlid);
+        }
+    }
+}
+
+/// What the LUN is known by, as nvmft takes it from the LUN's options.
+fn identifiers(lun: &LunView) -> NamespaceIds {
+    let eui = lun.eui.as_deref().unwrap_or_default();
+    let eui = u128::from_str_radix(eui, 16).unwrap_or_default();
+    let uuid = lun.uuid.as_deref().and_then(|uuid| uuid.parse().ok());
+    NamespaceIds {
+        uuid: uuid.unwrap_or(Uuid::nil()),
+        nguid: eui.to_be_bytes(),
+        eui64: [0; 8],
+    }
+}
