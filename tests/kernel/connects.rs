@@ -63,9 +63,11 @@ fn cve_2026_4652_bogus_stale_and_foreign_controllers() -> Result {
     Ok(())
 }
 
+/// Between our look at the kernel's list and the hand-off a controller can end, and nothing of ours can
+/// close that gap: this one takes a kernel with the remedy.
 #[test]
-fn a_thousand_connects_to_controllers_that_come_and_go() -> Result {
-    let kernel = Kernel::start();
+fn queues_of_controllers_that_end_while_they_are_on_their_way() -> Result {
+    let kernel = Kernel::patched();
     let scene = scene(&kernel)?;
     for round in 0..40 {
         let (host, wishes) = scene.without_queue(100 + round)?;

@@ -48,21 +48,34 @@ fn where_the_kernel_has_answered_nothing_we_do() -> Result {
         strike(&kernel, 0, FaultKind::Refuse(verdict.clone()));
         assert_eq!(refused(&scene, &admin)?, wanted, "{}", verdict.text);
         // The operator is told what the kernel said.
-        assert!(scene.target.log().contains(&verdict.text), "{}", verdict.text);
+        assert!(
+            scene.target.log().contains(&verdict.text),
+            "{}",
+            verdict.text
+        );
     }
     let (host, wishes) = scene.without_queue(5)?;
     for verdict in Verdict::of_handoff(false) {
         let wanted = expected(&verdict.text);
         // The list of associations is asked for first.
         strike(&kernel, 1, FaultKind::Refuse(verdict.clone()));
-        assert_eq!(refused(&scene, &wishes.connect)?, wanted, "{}", verdict.text);
+        assert_eq!(
+            refused(&scene, &wishes.connect)?,
+            wanted,
+            "{}",
+            verdict.text
+        );
     }
     let internal = ConnectReject::status(Status::INTERNAL_ERROR);
     for errno in [Errno::ENOMEM, Errno::EFAULT, Errno::EINTR, Errno::ENOTTY] {
         strike(&kernel, 0, FaultKind::Fail(errno));
         assert_eq!(refused(&scene, &admin)?, internal, "{errno}");
         strike(&kernel, 0, FaultKind::Fail(errno));
-        assert_eq!(refused(&scene, &wishes.connect)?, internal, "the list: {errno}");
+        assert_eq!(
+            refused(&scene, &wishes.connect)?,
+            internal,
+            "the list: {errno}"
+        );
         strike(&kernel, 1, FaultKind::Fail(errno));
         assert_eq!(refused(&scene, &wishes.connect)?, internal, "{errno}");
     }

@@ -30,6 +30,11 @@ impl Kernel {
         Self::of(FakeKernel::new(plane).unpatched())
     }
 
+    /// The same with the remedy.
+    pub fn patched() -> Self {
+        Self::of(FakeKernel::new(Arc::new(EnginePlane::default())))
+    }
+
     /// This kernel.
     ///
     /// # Panics
