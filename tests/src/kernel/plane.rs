@@ -80,7 +80,12 @@ impl Plane for EnginePlane {
     fn online(&self, port: PortView) {
         let worker = Worker::start(self.snapshot(&port), Vec::new(), 1, None);
         match worker {
-            Ok(worker) => drop(self.ports.write().expect("no panic").insert(port.id, worker)),
+            Ok(worker) => drop(
+                self.ports
+                    .write()
+                    .expect("no panic")
+                    .insert(port.id, worker),
+            ),
             Err(error) => eprintln!("fake kernel: port {}: {error}", port.id),
         }
     }
