@@ -1,33 +1,31 @@
 //! One connection: from its first byte to the one reason for its end.
 //!
 //! Moves bytes between its socket and whoever serves it: the handshake, then a session, then nobody.
-//! It decides nothing about hosts ([`route`] does) and nothing about commands ([`Session`] does). It
+//! It decides nothing about hosts ([`super::route`] does) and nothing about commands ([`Session`] does). It
 //! never waits: whatever cannot go on now goes on at an event, a message or a deadline, and the
 //! reactor is told which.
 
 #![forbid(unsafe_code)]
 
+mod negotiation;
+
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Registry as Poller, event::Event};
-use nvmf_proto::connect::{Connect, ConnectReject};
 use nvmf_proto::cqe::Completion;
-use nvmf_proto::handshake::{ConnectRequest, Handoff, Handshake, Progress};
+use nvmf_proto::handshake::{Handoff, Handshake};
 use nvmf_proto::outbox::Outbox;
 use nvmf_proto::queue::Tag;
-use nvmf_proto::status::Status;
 use tracing::{debug, info, warn};
 
 use super::Shared;
 use super::admission::{CLOSING_TIME, Place, PlaceId};
 use super::close::CloseReason;
-use super::handoff::{self, Departure, Handoffs};
-use super::message::{ConnectionId, Refusal};
-use super::route::{Route, route};
+use super::handoff::Departure;
+use super::message::ConnectionId;
 use super::socket::Socket;
 use crate::engine::{Executed, session::Session};
 use crate::log::{Quota, told};
@@ -43,9 +41,6 @@ static LIFE_CYCLE: Quota = Quota::new(200, Duration::from_secs(10));
 
 /// Lines of connections that made room for others.
 static EVICTIONS: Quota = Quota::new(1, Duration::from_secs(10));
-
-/// Lines of refusals and violations. Peers cause them at will.
-static REFUSALS: Quota = Quota::new(50, Duration::from_secs(10));
 
 /// What a connection may use while it has its turn.
 pub struct Turn<'a> {
@@ -130,62 +125,6 @@ impl Connection {
         Ok(connection)
     }
 
-    /// A connection that is only to be told why the kernel does not serve it.
-    ///
-    /// # Errors
-    /// The system's, when the peer is gone already.
-    pub(super) fn returned(
-        id: ConnectionId,
-        stream: TcpStream,
-        peer: SocketAddr,
-        portal: usize,
-        refusal: Refusal,
-        now: Instant,
-    ) -> io::Result<Self> {
-        let Refusal {
-            connect,
-            reject,
-            outbox,
-        } = refusal;
-        let reason = CloseReason::Refused(reject);
-        log_refusal(peer, reason, Some(&connect), now);
-        let state = State::closing(outbox, reason, now);
-        Self::with(id, stream, peer, portal, state)
-    }
-
-    /// A connection whose Connect somebody else has negotiated; it is judged like any other.
-    ///
-    /// # Errors
-    /// The system's, when the peer is gone already.
-    #[cfg(feature = "fake")]
-    pub(super) fn adopted(
-        id: ConnectionId,
-        stream: TcpStream,
-        peer: SocketAddr,
-        adoption: super::adopt::Adoption,
-        turn: &mut Turn<'_>,
-    ) -> io::Result<Self> {
-        let state = State::Negotiating {
-            handshake: Handshake::new(turn.shared.snapshot.offer),
-            deadline: turn.now,
-        };
-        let mut connection = Self::with(id, stream, peer, 0, state)?;
-        connection.connect(adoption.request, turn);
-        let outcome = match &connection.state {
-            State::Serving(session) => Ok(session.association().cntlid),
-            State::Closing {
-                reason: CloseReason::Refused(reject),
-                ..
-            } => Err(*reject),
-            State::Negotiating { .. } | State::Leaving { .. } | State::Closing { .. } => {
-                Err(ConnectReject::status(Status::INTERNAL_ERROR))
-            }
-        };
-        // Whoever asked may have given up.
-        let _ = adoption.reply.send(outcome);
-        Ok(connection)
-    }
-
     fn with(
         id: ConnectionId,
         stream: TcpStream,
@@ -261,123 +200,6 @@ impl Connection {
             }
             State::Negotiating { .. } | State::Closing { .. } | State::Leaving { .. } => Ok(false),
         }
-    }
-
-    /// One step of the handshake. The bytes that were taken in.
-    fn negotiate(&mut self, turn: &mut Turn<'_>) -> Result<usize, CloseReason> {
-        let State::Negotiating { handshake, .. } = &mut self.state else {
-            return Ok(0);
-        };
-        // Never more than the handshake wants: what lies beyond may be another engine's.
-        let wanted = handshake.wants().min(turn.scratch.len());
-        let Some(buffer) = turn.scratch.get_mut(..wanted) else {
-            return Ok(0);
-        };
-        let count = self.socket.receive(buffer)?;
-        let mut input = buffer.get(..count).unwrap_or_default();
-        while !input.is_empty() {
-            match handshake.next(&mut input) {
-                Ok(Progress::NeedMore) => {}
-                Ok(Progress::Connect(request)) => {
-                    self.connect(*request, turn);
-                    return Ok(count);
-                }
-                Ok(Progress::Refused(reject)) => {
-                    let outbox = std::mem::take(handshake.outbox());
-                    self.refuse(outbox, CloseReason::Refused(reject), None, turn.now);
-                    return Ok(count);
-                }
-                Ok(Progress::Terminated { fes, fei }) => {
-                    return Err(CloseReason::Terminated { fes, fei });
-                }
-                Err(error) => {
-                    let outbox = std::mem::take(handshake.outbox());
-                    self.refuse(outbox, CloseReason::Violation(error), None, turn.now);
-                    return Ok(count);
-                }
-            }
-        }
-        Ok(count)
-    }
-
-    /// A legal Connect: the one place where it is judged is [`route`].
-    fn connect(&mut self, request: ConnectRequest, turn: &mut Turn<'_>) {
-        let snapshot = Arc::clone(&turn.shared.snapshot);
-        let registry = &turn.shared.registry;
-        let connect = request.connect();
-        let portal = &snapshot.portals[self.portal];
-        let joined = match route(&snapshot, portal, connect) {
-            Route::Reject(reject) => Err(reject),
-            Route::Discovery => registry.create(connect, None, self.id),
-            Route::Userspace(subsystem) if connect.qid == 0 => {
-                registry.create(connect, Some(subsystem), self.id)
-            }
-            Route::Userspace(subsystem) => registry.join(connect, &subsystem, self.id),
-            Route::Kernel(_) => return self.leave(request, turn),
-        };
-        match joined {
-            Ok(association) => {
-                if let Some(suppressed) = LIFE_CYCLE.admit(turn.now) {
-                    info!(
-                        suppressed = told(suppressed),
-                        peer = %self.peer,
-                        host = %association.hostnqn,
-                        subsystem = %connect.subnqn,
-                        cntlid = association.cntlid,
-                        qid = connect.qid,
-                        entries = connect.entries,
-                        "connected"
-                    );
-                }
-                let session = Session::new(request, self.id, association, self.local, turn);
-                self.state = State::Serving(Box::new(session));
-                self.place = None;
-            }
-            Err(reject) => {
-                let reason = CloseReason::Refused(reject);
-                let connect = connect.clone();
-                self.refuse(request.reject(reject), reason, Some(&connect), turn.now);
-            }
-        }
-    }
-
-    /// Everything that the kernel relies on is there and right, or the host is refused.
-    fn leave(&mut self, request: ConnectRequest, turn: &Turn<'_>) {
-        let connect = request.connect().clone();
-        let handoffs = turn.shared.handoffs.as_ref();
-        let refused = match request.into_handoff(&self.unread) {
-            // A host that does not take our 128 bytes will not take more.
-            Err(request) => (*request, ConnectReject::status(Status::INTERNAL_ERROR)),
-            Ok(mut handoff) => match handoff::preflight(&mut handoff) {
-                Err(reject) => (ConnectRequest::resume(handoff), reject),
-                Ok(()) if handoffs.is_none_or(Handoffs::is_full) => {
-                    (ConnectRequest::resume(handoff), ConnectReject::BUSY)
-                }
-                Ok(()) => {
-                    self.state = State::Leaving {
-                        handoff: Box::new(handoff),
-                        deadline: self.deadline().unwrap_or(turn.now),
-                    };
-                    return;
-                }
-            },
-        };
-        let (request, reject) = refused;
-        let reason = CloseReason::Refused(reject);
-        self.refuse(request.reject(reject), reason, Some(&connect), turn.now);
-    }
-
-    /// From now on the peer is only told why, and given the time to read it.
-    fn refuse(
-        &mut self,
-        outbox: Outbox,
-        reason: CloseReason,
-        connect: Option<&Connect>,
-        now: Instant,
-    ) {
-        log_refusal(self.peer, reason, connect, now);
-        self.unread = Vec::new();
-        self.state = State::closing(outbox, reason, now);
     }
 
     /// Takes input in, what was held back first. The bytes that were taken in.
@@ -566,19 +388,5 @@ impl Connection {
                 reactor: self.id.reactor,
             });
         }
-    }
-}
-
-fn log_refusal(peer: SocketAddr, reason: CloseReason, connect: Option<&Connect>, now: Instant) {
-    if let Some(suppressed) = REFUSALS.admit(now) {
-        warn!(
-            suppressed = told(suppressed),
-            %peer,
-            host = connect.map(|it| display(&it.hostnqn)),
-            subsystem = connect.map(|it| display(&it.subnqn)),
-            qid = connect.map(|it| it.qid),
-            %reason,
-            "refused"
-        );
     }
 }

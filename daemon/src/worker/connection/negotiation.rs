@@ -1,0 +1,215 @@
+//! The beginning of a connection: negotiated, judged, and on its way to whoever serves it.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use nvmf_proto::connect::{Connect, ConnectReject};
+use nvmf_proto::handshake::{ConnectRequest, Progress};
+use nvmf_proto::outbox::Outbox;
+use nvmf_proto::status::Status;
+use tracing::{info, warn};
+
+use super::{Connection, LIFE_CYCLE, State, Turn};
+use crate::engine::session::Session;
+use crate::log::{Quota, told};
+use crate::worker::close::CloseReason;
+use crate::worker::handoff::{self, Handoffs};
+use crate::worker::message::{ConnectionId, Refusal};
+use crate::worker::route::{Route, route};
+
+/// Lines of refusals and violations. Peers cause them at will.
+static REFUSALS: Quota = Quota::new(50, Duration::from_secs(10));
+
+impl Connection {
+    /// One step of the handshake. The bytes that were taken in.
+    pub(super) fn negotiate(&mut self, turn: &mut Turn<'_>) -> Result<usize, CloseReason> {
+        let State::Negotiating { handshake, .. } = &mut self.state else {
+            return Ok(0);
+        };
+        // Never more than the handshake wants: what lies beyond may be another engine's.
+        let wanted = handshake.wants().min(turn.scratch.len());
+        let Some(buffer) = turn.scratch.get_mut(..wanted) else {
+            return Ok(0);
+        };
+        let count = self.socket.receive(buffer)?;
+        let mut input = buffer.get(..count).unwrap_or_default();
+        while !input.is_empty() {
+            match handshake.next(&mut input) {
+                Ok(Progress::NeedMore) => {}
+                Ok(Progress::Connect(request)) => {
+                    self.connect(*request, turn);
+                    return Ok(count);
+                }
+                Ok(Progress::Refused(reject)) => {
+                    let outbox = std::mem::take(handshake.outbox());
+                    self.refuse(outbox, CloseReason::Refused(reject), None, turn.now);
+                    return Ok(count);
+                }
+                Ok(Progress::Terminated { fes, fei }) => {
+                    return Err(CloseReason::Terminated { fes, fei });
+                }
+                Err(error) => {
+                    let outbox = std::mem::take(handshake.outbox());
+                    self.refuse(outbox, CloseReason::Violation(error), None, turn.now);
+                    return Ok(count);
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    /// A legal Connect: the one place where it is judged is [`route`].
+    fn connect(&mut self, request: ConnectRequest, turn: &mut Turn<'_>) {
+        let snapshot = Arc::clone(&turn.shared.snapshot);
+        let registry = &turn.shared.registry;
+        let connect = request.connect();
+        let portal = &snapshot.portals[self.portal];
+        let joined = match route(&snapshot, portal, connect) {
+            Route::Reject(reject) => Err(reject),
+            Route::Discovery => registry.create(connect, None, self.id),
+            Route::Userspace(subsystem) if connect.qid == 0 => {
+                registry.create(connect, Some(subsystem), self.id)
+            }
+            Route::Userspace(subsystem) => registry.join(connect, &subsystem, self.id),
+            Route::Kernel(_) => return self.leave(request, turn),
+        };
+        match joined {
+            Ok(association) => {
+                if let Some(suppressed) = LIFE_CYCLE.admit(turn.now) {
+                    info!(
+                        suppressed = told(suppressed),
+                        peer = %self.peer,
+                        host = %association.hostnqn,
+                        subsystem = %connect.subnqn,
+                        cntlid = association.cntlid,
+                        qid = connect.qid,
+                        entries = connect.entries,
+                        "connected"
+                    );
+                }
+                let session = Session::new(request, self.id, association, self.local, turn);
+                self.state = State::Serving(Box::new(session));
+                self.place = None;
+            }
+            Err(reject) => {
+                let reason = CloseReason::Refused(reject);
+                let connect = connect.clone();
+                self.refuse(request.reject(reject), reason, Some(&connect), turn.now);
+            }
+        }
+    }
+
+    /// Everything that the kernel relies on is there and right, or the host is refused.
+    fn leave(&mut self, request: ConnectRequest, turn: &Turn<'_>) {
+        let connect = request.connect().clone();
+        let handoffs = turn.shared.handoffs.as_ref();
+        let refused = match request.into_handoff(&self.unread) {
+            // A host that does not take our 128 bytes will not take more.
+            Err(request) => (*request, ConnectReject::status(Status::INTERNAL_ERROR)),
+            Ok(mut handoff) => match handoff::preflight(&mut handoff) {
+                Err(reject) => (ConnectRequest::resume(handoff), reject),
+                Ok(()) if handoffs.is_none_or(Handoffs::is_full) => {
+                    (ConnectRequest::resume(handoff), ConnectReject::BUSY)
+                }
+                Ok(()) => {
+                    self.state = State::Leaving {
+                        handoff: Box::new(handoff),
+                        deadline: self.deadline().unwrap_or(turn.now),
+                    };
+                    return;
+                }
+            },
+        };
+        let (request, reject) = refused;
+        let reason = CloseReason::Refused(reject);
+        self.refuse(request.reject(reject), reason, Some(&connect), turn.now);
+    }
+
+    /// From now on the peer is only told why, and given the time to read it.
+    pub(super) fn refuse(
+        &mut self,
+        outbox: Outbox,
+        reason: CloseReason,
+        connect: Option<&Connect>,
+        now: Instant,
+    ) {
+        log_refusal(self.peer, reason, connect, now);
+        self.unread = Vec::new();
+        self.state = State::closing(outbox, reason, now);
+    }
+
+    /// A connection that is only to be told why the kernel does not serve it.
+    ///
+    /// # Errors
+    /// The system's, when the peer is gone already.
+    pub(in crate::worker) fn returned(
+        id: ConnectionId,
+        stream: TcpStream,
+        peer: SocketAddr,
+        portal: usize,
+        refusal: Refusal,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let Refusal {
+            connect,
+            reject,
+            outbox,
+        } = refusal;
+        let reason = CloseReason::Refused(reject);
+        log_refusal(peer, reason, Some(&connect), now);
+        let state = State::closing(outbox, reason, now);
+        Self::with(id, stream, peer, portal, state)
+    }
+
+    /// A connection whose Connect somebody else has negotiated; it is judged like any other.
+    ///
+    /// # Errors
+    /// The system's, when the peer is gone already.
+    #[cfg(feature = "fake")]
+    pub(in crate::worker) fn adopted(
+        id: ConnectionId,
+        stream: TcpStream,
+        peer: SocketAddr,
+        adoption: crate::worker::adopt::Adoption,
+        turn: &mut Turn<'_>,
+    ) -> io::Result<Self> {
+        let state = State::Negotiating {
+            handshake: super::Handshake::new(turn.shared.snapshot.offer),
+            deadline: turn.now,
+        };
+        let mut connection = Self::with(id, stream, peer, 0, state)?;
+        connection.connect(adoption.request, turn);
+        let outcome = match &connection.state {
+            State::Serving(session) => Ok(session.association().cntlid),
+            State::Closing {
+                reason: CloseReason::Refused(reject),
+                ..
+            } => Err(*reject),
+            State::Negotiating { .. } | State::Leaving { .. } | State::Closing { .. } => {
+                Err(ConnectReject::status(Status::INTERNAL_ERROR))
+            }
+        };
+        // Whoever asked may have given up.
+        let _ = adoption.reply.send(outcome);
+        Ok(connection)
+    }
+}
+
+fn log_refusal(peer: SocketAddr, reason: CloseReason, connect: Option<&Connect>, now: Instant) {
+    if let Some(suppressed) = REFUSALS.admit(now) {
+        warn!(
+            suppressed = told(suppressed),
+            %peer,
+            host = connect.map(|it| display(&it.hostnqn)),
+            subsystem = connect.map(|it| display(&it.subnqn)),
+            qid = connect.map(|it| it.qid),
+            %reason,
+            "refused"
+        );
+    }
+}
