@@ -55,9 +55,12 @@ pub enum ModuleError {
 /// What is in the way.
 pub fn open_ctl() -> Result<CtlDevice, ModuleError> {
     system::prepare()?;
-    CtlDevice::open(Path::new(device::PATH)).map_err(|source| match source.kind() {
-        io::ErrorKind::WouldBlock => ModuleError::Locked,
-        _ => ModuleError::Open { source },
+    CtlDevice::open(Path::new(device::PATH)).map_err(|source| {
+        if source.kind() == io::ErrorKind::WouldBlock {
+            ModuleError::Locked
+        } else {
+            ModuleError::Open { source }
+        }
     })
 }
 

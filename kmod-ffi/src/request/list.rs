@@ -66,7 +66,7 @@ impl Ctl {
             code: nvmf_sys::CTL_PORT_LIST,
             ..CTL_LIST
         };
-        let text = self.list(what, &shape, Argument::zeroed::<ctl_lun_list>())?;
+        let text = self.list(what, &shape, &Argument::zeroed::<ctl_lun_list>())?;
         xml::ports(&text).map_err(|error| senseless(what, &error))
     }
 
@@ -80,7 +80,7 @@ impl Ctl {
             code: nvmf_sys::CTL_LUN_LIST,
             ..CTL_LIST
         };
-        let text = self.list(what, &shape, Argument::zeroed::<ctl_lun_list>())?;
+        let text = self.list(what, &shape, &Argument::zeroed::<ctl_lun_list>())?;
         xml::luns(&text).map_err(|error| senseless(what, &error))
     }
 
@@ -92,7 +92,7 @@ impl Ctl {
         let what = "list the associations";
         let mut argument = Argument::zeroed::<ctl_nvmf>();
         argument.put_u32(offset_of!(ctl_nvmf, type_), nvmf_sys::CTL_NVMF_LIST);
-        let text = self.list(what, &SESSION_LIST, argument)?;
+        let text = self.list(what, &SESSION_LIST, &argument)?;
         xml::sessions(&text).map_err(|error| senseless(what, &error))
     }
 
@@ -101,7 +101,7 @@ impl Ctl {
         &self,
         what: &str,
         shape: &Shape,
-        template: Argument,
+        template: &Argument,
     ) -> Result<Vec<u8>, KernelError> {
         let mut space = FIRST_SPACE;
         loop {
