@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
+use nix::errno::Errno as SystemErrno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::error::Errno;
@@ -17,8 +18,11 @@ pub const PATH: &str = "/dev/cam/ctl";
 
 /// CTL's device, open, and ours as long as it is.
 #[derive(Debug)]
-pub struct CtlDevice {
-    file: Flock<File>,
+pub enum CtlDevice {
+    /// With a lock.
+    Locked(Flock<File>),
+    /// On a system that locks no devices, which is no reason not to serve.
+    Unlocked(File),
 }
 
 impl CtlDevice {
@@ -30,15 +34,19 @@ impl CtlDevice {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => Ok(Self { file }),
-            Err((_, errno)) => Err(errno.into()),
+            Ok(file) => Ok(Self::Locked(file)),
+            Err((_, errno @ SystemErrno::EWOULDBLOCK)) => Err(errno.into()),
+            Err((file, _)) => Ok(Self::Unlocked(file)),
         }
     }
 }
 
 impl Kernel for CtlDevice {
     fn ioctl(&self, call: &mut Call<'_>) -> Result<(), Errno> {
-        ioctl::ioctl(&self.file, call)
+        match self {
+            Self::Locked(file) => ioctl::ioctl(file, call),
+            Self::Unlocked(file) => ioctl::ioctl(file, call),
+        }
     }
 }
 
