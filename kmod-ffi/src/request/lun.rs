@@ -74,7 +74,7 @@ impl NewLun {
     pub fn arguments(&self) -> Nvlist {
         let mut list = match &self.storage {
             Storage::Block { path } => Nvlist::new().string("file", path),
-            Storage::Ramdisk { size } => Nvlist::new().string("capacity", &size.to_string()),
+            Storage::Ramdisk { size } => Nvlist::new().string("capacity", size.to_string()),
         };
         list = list.string("unmap", "on");
         if let Some(eui) = &self.eui {
@@ -94,8 +94,8 @@ impl Ctl {
     /// Makes a LUN, which no port with a map shows until it is mapped.
     ///
     /// # Errors
-    /// The kernel's. A LUN whose file cannot be opened is one of them, though the kernel makes it with
-    /// a warning: it is removed again.
+    /// The kernel's. A LUN whose file cannot be opened or used is one of them, though the kernel makes
+    /// it, with a warning or a remark: it is removed again.
     pub fn create_lun(&self, lun: &NewLun) -> Result<LunId, KernelError> {
         let what = match &lun.storage {
             Storage::Block { path } => format!("make a LUN of {path}"),
@@ -128,7 +128,17 @@ impl Ctl {
         let kind = nvmf_sys::CTL_LUNREQ_CREATE;
         let list = packed(&what, &lun.arguments())?;
         let backend = lun.storage.backend();
-        let made = self.lun_request(&what, backend, kind, &mut argument, Some(&list));
+        let made = self
+            .lun_request(&what, backend, kind, &mut argument, Some(&list))
+            .and_then(|()| {
+                // FreeBSD BUG: of storage that could be opened and not used, the kernel says that all is
+                // well, and in the text what is not (ctl_be_block_open() ends in `return (0)`).
+                let text = argument.text(offset_of!(ctl_lun_req, error_str), ERROR_TEXT);
+                match text.is_empty() {
+                    true => Ok(()),
+                    false => Err(refused(&what, nvmf_sys::CTL_LUN_WARNING, &text)),
+                }
+            });
         let id = LunId(argument.u32(offset_of!(ctl_lun_req, reqdata.create.req_lun_id)));
         if let Err(KernelError::Refused { status, .. }) = made
             && status == nvmf_sys::CTL_LUN_WARNING
