@@ -334,4 +334,8 @@ fn remove_lun(
 const REMOVAL_TRIES: u32 = 10;
 
 /// How long a LUN that is being removed is given before the next look.
-const REMOVAL_PAUSE: Duration = Duration::from_millis(100);
+const REMOVAL_PAUSE: Duration = if cfg!(test) {
+    Duration::ZERO
+} else {
+    Duration::from_millis(100)
+};

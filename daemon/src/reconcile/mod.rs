@@ -107,3 +107,6 @@ fn finished(mut report: Report, plan: Plan) -> Report {
 /// How often the kernel is asked to do what is left to do. Once is enough unless somebody else changes
 /// things at the same time: switching a port on gives no answer, so only the next look tells.
 const ROUNDS: usize = 3;
+
+#[cfg(test)]
+mod tests;
