@@ -20,7 +20,8 @@ pub enum PackError {
     /// A name twice in a list that does not allow it.
     #[error("the name {0:?} stands there twice")]
     Duplicate(String),
-    /// A flag other than [`FLAG_IGNORE_CASE`] and [`FLAG_NO_UNIQUE`]; all flags of the list.
+    /// A flag other than [`FLAG_IGNORE_CASE`](super::FLAG_IGNORE_CASE) and
+    /// [`FLAG_NO_UNIQUE`](super::FLAG_NO_UNIQUE); all flags of the list.
     #[error("unknown flags {0:#04x}")]
     Flags(u8),
     /// More than [`MAX_DEPTH`] lists within each other.
