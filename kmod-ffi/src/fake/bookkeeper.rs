@@ -6,13 +6,15 @@
 
 #![forbid(unsafe_code)]
 
+mod books;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use books::{Books, Controller, PortBook, State, send, wait_for_end};
 
 use super::plane::{LunView, Plane, PortView, Session};
 use super::queue::{Owner, Refusal, TakenQueue};
@@ -27,44 +29,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The books. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Bookkeeper(Arc<Books>);
-
-#[derive(Debug)]
-struct Books {
-    controllers_at_most: u16,
-    state: Mutex<State>,
-    /// A controller is gone, or may go.
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    ports: BTreeMap<u32, PortBook>,
-    controllers: Vec<Controller>,
-    instances: u64,
-    /// While set, controllers that ended stay in the books.
-    teardown_held: bool,
-}
-
-#[derive(Debug)]
-struct PortBook {
-    online: bool,
-    view: PortView,
-}
-
-#[derive(Debug)]
-struct Controller {
-    port: u32,
-    cntlid: u16,
-    /// Tells apart controllers that had the same CNTLID.
-    instance: u64,
-    hostid: [u8; 16],
-    hostnqn_field: [u8; 256],
-    hostnqn: String,
-    admin: TcpStream,
-    queues: Option<u16>,
-    io: BTreeMap<u16, TcpStream>,
-    shutting_down: bool,
-}
 
 impl Default for Bookkeeper {
     fn default() -> Self {
@@ -322,83 +286,4 @@ impl Bookkeeper {
         }
         out
     }
-}
-
-impl Books {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Strikes a controller out whose admin queue has ended.
-    fn tear_down(&self, instance: u64) {
-        let mut state = self.lock();
-        for it in &mut state.controllers {
-            if it.instance == instance {
-                it.end();
-            }
-        }
-        let mut state = self
-            .changed
-            .wait_while(state, |state| state.teardown_held)
-            .unwrap_or_else(PoisonError::into_inner);
-        state.controllers.retain(|it| it.instance != instance);
-        self.changed.notify_all();
-    }
-}
-
-impl State {
-    fn find(&self, port: u32, cntlid: u16) -> Option<&Controller> {
-        let is_it = |it: &&Controller| it.port == port && it.cntlid == cntlid;
-        self.controllers.iter().find(is_it)
-    }
-
-    fn find_mut(&mut self, port: u32, cntlid: u16) -> Option<&mut Controller> {
-        let is_it = |it: &&mut Controller| it.port == port && it.cntlid == cntlid;
-        self.controllers.iter_mut().find(is_it)
-    }
-
-    /// The CNTLID of a new controller: the lowest that is free.
-    fn admission(&self, port: u32, at_most: u16) -> Result<u16, Refusal> {
-        let cntlid = (0..at_most).find(|&cntlid| self.find(port, cntlid).is_none());
-        let cntlid = cntlid.ok_or(Refusal::NoCntlid)?;
-        if self.ports.get(&port).is_some_and(|book| book.online) {
-            Ok(cntlid)
-        } else {
-            Err(Refusal::Offline)
-        }
-    }
-}
-
-impl Controller {
-    fn session(&self) -> Session {
-        Session {
-            port: self.port,
-            cntlid: self.cntlid,
-            hostnqn: self.hostnqn.clone(),
-        }
-    }
-
-    fn drop_queues(&mut self) {
-        for queue in std::mem::take(&mut self.io).into_values() {
-            // One that is closed already is as good.
-            let _ = queue.shutdown(Shutdown::Both);
-        }
-    }
-
-    /// Closes everything; the thread of the admin queue does the rest.
-    fn end(&mut self) {
-        self.shutting_down = true;
-        self.drop_queues();
-        let _ = self.admin.shutdown(Shutdown::Both);
-    }
-}
-
-fn send(socket: &mut TcpStream, pdu: &[u8]) -> io::Result<()> {
-    socket.write_all(pdu)
-}
-
-/// Returns when the host, or [`Controller::end`], has closed the connection.
-fn wait_for_end(mut socket: TcpStream) {
-    let mut rubbish = [0; 4096];
-    while matches!(socket.read(&mut rubbish), Ok(read) if read > 0) {}
 }

@@ -10,8 +10,8 @@ use nvmf_proto::pdu::Framing;
 
 use super::args::{self, Failure};
 use super::layout::nvmf;
-use super::queue::TakenQueue;
 use super::port::{is_valid_nqn, low};
+use super::queue::TakenQueue;
 use super::request::{Request, up_to_nul};
 use super::{Inner, dead, propriety};
 use crate::error::Errno;
