@@ -154,15 +154,22 @@ fn the_kernels_refusals_are_understood() {
 }
 
 #[test]
-fn a_lun_without_its_file_does_not_stay() {
+fn a_lun_whose_file_is_missing_or_of_no_use_does_not_stay() {
     let (fake, _) = kernel();
     let ctl = Ctl::new(Arc::new(fake.clone()));
-    let path = "/nonexistent/disk".to_owned();
-    let error = ctl
-        .create_lun(&new_lun(Storage::Block { path }))
-        .unwrap_err();
-    assert_eq!(error.text(), Some("error opening /nonexistent/disk: 2"));
-    assert!(ctl.luns().unwrap().luns.is_empty());
+    let refused = |path: &str| {
+        let path = path.to_owned();
+        let made = ctl.create_lun(&new_lun(Storage::Block { path }));
+        assert!(ctl.luns().unwrap().luns.is_empty());
+        made.unwrap_err().text().unwrap().to_owned()
+    };
+    let why = "error opening /nonexistent/disk: 2";
+    assert_eq!(refused("/nonexistent/disk"), why);
+    // The kernel says that this one is made, and only its text says what is wrong with it.
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    let path = empty.path().to_str().unwrap();
+    let why = format!("file {path} size 0 < block size 512");
+    assert_eq!(refused(path), why);
 }
 
 #[test]
