@@ -20,6 +20,8 @@ use crate::engine::backend::Geometry;
 pub struct Banner {
     /// The subsystem's name.
     pub nqn: Nqn,
+    /// FreeBSD's kernel executes its hosts' commands.
+    pub kernel: bool,
     /// What it holds.
     pub namespaces: Vec<Served>,
     /// Where hosts connect, as bound: with the ports that the kernel chose.
@@ -51,7 +53,8 @@ pub struct Served {
 
 impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "nvmfd serves {}", self.nqn)?;
+        let kernel = if self.kernel { ", from the kernel" } else { "" };
+        writeln!(f, "nvmfd serves {}{kernel}", self.nqn)?;
         for namespace in &self.namespaces {
             writeln!(f, "  {namespace}")?;
         }

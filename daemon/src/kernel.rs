@@ -166,11 +166,13 @@ fn desired(options: &Options, host: &HostIdentity) -> Result<Desired, StartupErr
 
 /// NSIDs count from 1 what ports count from 0.
 fn served(plun: u32, lun: &LunThere) -> Served {
+    let name = match lun.backend.as_str() {
+        "ramdisk" => "RAM disk".into(),
+        _ => lun.name.escape_debug().to_string(),
+    };
     Served {
         nsid: plun.saturating_add(1),
-        device: format!("{} {}", lun.backend, lun.name)
-            .escape_debug()
-            .to_string(),
+        device: format!("{name} (LUN {})", lun.id),
         geometry: Geometry {
             blocks: lun.bytes.checked_div(lun.blocksize.into()).unwrap_or(0),
             block_size: lun.blocksize,

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
@@ -189,6 +189,7 @@ fn announce(
     };
     let banner = Banner {
         nqn: options.nqn.clone(),
+        kernel: options.kernel,
         namespaces: served,
         listen: addresses(PortalKind::Io),
         discovery_listen: addresses(PortalKind::Discovery),
@@ -248,16 +249,22 @@ fn run(
         .wait()
         .map_err(|errno| system("wait for signals")(errno.into()))?;
     info!(%signal, "stopping");
-    // A second signal does not wait for anything.
     let signals = *signals;
-    std::thread::spawn(move || {
-        if signals.wait().is_ok() {
-            std::process::exit(1);
-        }
-    });
+    std::thread::spawn(move || end_at_the_next(&signals));
     worker.stop();
     info!("stopped");
     Ok(())
+}
+
+/// A second signal does not wait for anything. The same one sent to a process and to its group, as
+/// timeout(1) does, is not a second one.
+fn end_at_the_next(signals: &SigSet) {
+    let first = Instant::now();
+    while signals.wait().is_ok() {
+        if first.elapsed() > ECHO {
+            std::process::exit(1);
+        }
+    }
 }
 
 /// The portals of a kind, for a log line.
@@ -283,6 +290,9 @@ fn generation() -> u64 {
         .duration_since(UNIX_EPOCH)
         .map_or(1, |since| since.as_secs())
 }
+
+/// Signals so close to the first are its echo.
+const ECHO: Duration = Duration::from_millis(500);
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> StartupError {
     move |source| StartupError::System { what, source }

@@ -67,7 +67,7 @@ fn a_host_discovers_connects_writes_and_reads_back() -> Result {
     }
     assert!(host.io[3].read(64, data.len())?.unwrap() == data);
     assert_eq!(host.io.len(), 4);
-    assert!(target.log().contains("handed over"));
+    target.says("handed over");
     assert_eq!(lists(&kernel), (1, 2));
     // An orderly stop sends the host away and leaves nothing.
     assert!(target.stop().success(), "{}", target.log());
@@ -92,7 +92,7 @@ fn io_goes_on_while_the_daemon_is_dead_and_its_successor_adopts() -> Result {
     );
     let again = Target::with(&setup(&kernel, &["ramdisk:64m"]));
     assert_eq!(kernel.ctl().ports().unwrap(), before);
-    assert!(again.log().contains("adopted"), "{}", again.log());
+    again.says("adopted");
     assert!(
         host.io[0].read(8, data.len())?.unwrap() == data,
         "the old host"
@@ -104,6 +104,17 @@ fn io_goes_on_while_the_daemon_is_dead_and_its_successor_adopts() -> Result {
     );
     kernel.is_well();
     Ok(())
+}
+
+#[test]
+fn a_signal_that_comes_to_the_group_too_does_not_cut_the_stop_short() {
+    let kernel = Kernel::start();
+    let mut target = Target::with(&setup(&kernel, &["ramdisk:64m"]));
+    // As timeout(1) and shells do it.
+    target.signal(Signal::SIGTERM);
+    target.signal(Signal::SIGTERM);
+    assert!(target.await_end().success(), "{}", target.log());
+    assert_eq!(lists(&kernel), (0, 0), "{}", target.log());
 }
 
 #[test]
@@ -142,13 +153,9 @@ fn without_a_device_every_lun_is_exported_and_named_in_a_warning() -> Result {
     let first = foreign_lun(&kernel, "first");
     let second = foreign_lun(&kernel, "second");
     let target = Target::with(&setup(&kernel, &[]));
-    let log = target.log();
-    assert!(
-        log.contains("every LUN of this machine is exported"),
-        "{log}"
-    );
+    target.says("every LUN of this machine is exported");
     for id in [first, second] {
-        assert!(log.contains(&format!("LUN {id}: ramdisk")), "{log}");
+        target.says(&format!("LUN {id}: ramdisk"));
     }
     let mut host = Host::connect(target.io(), &target.nqn(), &HostOptions::default())?;
     let active = host.identify(2, 0)?;

@@ -48,11 +48,7 @@ fn where_the_kernel_has_answered_nothing_we_do() -> Result {
         strike(&kernel, 0, FaultKind::Refuse(verdict.clone()));
         assert_eq!(refused(&scene, &admin)?, wanted, "{}", verdict.text);
         // The operator is told what the kernel said.
-        assert!(
-            scene.target.log().contains(&verdict.text),
-            "{}",
-            verdict.text
-        );
+        scene.target.says(&verdict.text);
     }
     let (host, wishes) = scene.without_queue(5)?;
     for verdict in Verdict::of_handoff(false) {

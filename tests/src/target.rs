@@ -186,6 +186,18 @@ impl Target {
         self.log.lock().expect("the log").clone()
     }
 
+    /// Waits until it has logged `text`.
+    ///
+    /// # Panics
+    /// If it does not soon.
+    pub fn says(&self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            assert!(Instant::now() < deadline, "nvmfd does not say {text:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

@@ -8,6 +8,7 @@ fn banner(listen: &[&str], discovery_listen: &[&str], own: &[&str]) -> Banner {
     let addresses = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect();
     Banner {
         nqn: "nqn.2014-08.org.example:vol0".parse().unwrap(),
+        kernel: false,
         namespaces: Vec::new(),
         listen: addresses(listen),
         discovery_listen: addresses(discovery_listen),

@@ -97,12 +97,7 @@ impl Ctl {
     }
 
     /// The text of a list, asked for with twice the space until it fits.
-    fn list(
-        &self,
-        what: &str,
-        shape: &Shape,
-        template: &Argument,
-    ) -> Result<Vec<u8>, KernelError> {
+    fn list(&self, what: &str, shape: &Shape, template: &Argument) -> Result<Vec<u8>, KernelError> {
         let mut space = FIRST_SPACE;
         loop {
             let mut argument = template.clone();

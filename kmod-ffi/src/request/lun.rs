@@ -9,7 +9,7 @@ use std::mem::offset_of;
 
 use nvmf_sys::ctl_lun_req;
 
-use super::{Ctl, ERROR_TEXT, STATUS_OK, listable, packed, refused};
+use super::{Ctl, ERROR_TEXT, STATUS_OK, packed, refused};
 use crate::argument::Argument;
 use crate::error::KernelError;
 use crate::kernel::{Call, LengthField};
@@ -101,12 +101,6 @@ impl Ctl {
             Storage::Block { path } => format!("make a LUN of {path}"),
             Storage::Ramdisk { size } => format!("make a RAM disk of {size} bytes"),
         };
-        let storage = match &lun.storage {
-            Storage::Block { path } => path.as_str(),
-            Storage::Ramdisk { .. } => "",
-        };
-        let options = lun.options.iter().flat_map(|(key, value)| [key, value]);
-        listable(&what, options.map(String::as_str).chain([storage]))?;
         let mut argument = Argument::zeroed::<ctl_lun_req>();
         let flags = nvmf_sys::CTL_LUN_FLAG_SERIAL_NUM | nvmf_sys::CTL_LUN_FLAG_DEVID;
         argument.put_u32(offset_of!(ctl_lun_req, reqdata.create.flags), flags);
@@ -121,24 +115,11 @@ impl Ctl {
         let serial = &lun.serial.as_bytes()[..lun.serial.len().min(16)];
         argument.put(offset_of!(ctl_lun_req, reqdata.create.serial_num), serial);
         let device_id = &lun.device_id.as_bytes()[..lun.device_id.len().min(64)];
-        argument.put(
-            offset_of!(ctl_lun_req, reqdata.create.device_id),
-            device_id,
-        );
+        argument.put(offset_of!(ctl_lun_req, reqdata.create.device_id), device_id);
         let kind = nvmf_sys::CTL_LUNREQ_CREATE;
         let list = packed(&what, &lun.arguments())?;
         let backend = lun.storage.backend();
-        let made = self
-            .lun_request(&what, backend, kind, &mut argument, Some(&list))
-            .and_then(|()| {
-                // FreeBSD BUG: of storage that could be opened and not used, the kernel says that all is
-                // well, and in the text what is not (ctl_be_block_open() ends in `return (0)`).
-                let text = argument.text(offset_of!(ctl_lun_req, error_str), ERROR_TEXT);
-                match text.is_empty() {
-                    true => Ok(()),
-                    false => Err(refused(&what, nvmf_sys::CTL_LUN_WARNING, &text)),
-                }
-            });
+        let made = self.lun_request(&what, backend, kind, &mut argument, Some(&list));
         let id = LunId(argument.u32(offset_of!(ctl_lun_req, reqdata.create.req_lun_id)));
         if let Err(KernelError::Refused { status, .. }) = made
             && status == nvmf_sys::CTL_LUN_WARNING
@@ -165,7 +146,7 @@ impl Ctl {
     /// those of `lun`.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel's; that the storage cannot be used, though the LUN stays.
     pub fn modify_lun(&self, id: LunId, lun: &NewLun) -> Result<(), KernelError> {
         let what = format!("modify LUN {id}");
         let mut argument = Argument::zeroed::<ctl_lun_req>();
@@ -197,12 +178,13 @@ impl Ctl {
             call = call.input(offset_of!(ctl_lun_req, args), length, list);
         }
         self.ioctl(what, call)?;
+        let text = argument.text(offset_of!(ctl_lun_req, error_str), ERROR_TEXT);
         match argument.u32(offset_of!(ctl_lun_req, status)) {
-            STATUS_OK => Ok(()),
-            status => {
-                let text = argument.text(offset_of!(ctl_lun_req, error_str), ERROR_TEXT);
-                Err(refused(what, status, &text))
-            }
+            STATUS_OK if text.is_empty() => Ok(()),
+            // FreeBSD BUG: of storage that could be opened and not used, the kernel says that all is well,
+            // and in the text what is not (ctl_be_block_open() ends in `return (0)`).
+            STATUS_OK => Err(refused(what, nvmf_sys::CTL_LUN_WARNING, &text)),
+            status => Err(refused(what, status, &text)),
         }
     }
 }

@@ -19,7 +19,7 @@ pub use session::Which;
 
 use crate::error::{KernelError, printable};
 use crate::kernel::{Call, Kernel};
-use crate::nv::Nvlist;
+use crate::nv::{Nvlist, Value};
 
 /// Value of `ctl_lun_status` that means success; every other is a failure, `CTL_LUN_WARNING` too.
 const STATUS_OK: u32 = nvmf_sys::CTL_LUN_OK;
@@ -65,12 +65,22 @@ fn refused(what: impl fmt::Display, status: u32, text: &str) -> KernelError {
     }
 }
 
-/// Packs a list of arguments.
+/// Packs a list of arguments. What CTL would keep as an option and could not list is refused.
 fn packed(what: impl fmt::Display, list: &Nvlist) -> Result<Vec<u8>, KernelError> {
-    list.pack().map_err(|error| KernelError::Unaskable {
+    let unaskable = |why: String| KernelError::Unaskable {
         what: what.to_string(),
-        why: error.to_string(),
-    })
+        why,
+    };
+    for (name, value) in list.iter() {
+        if let Value::String(bytes) = value
+            && let value = String::from_utf8_lossy(bytes)
+            && let Some(text) = [name, &value].into_iter().find(|text| !is_listable(text))
+        {
+            let why = "has characters that the kernel's lists cannot hold";
+            return Err(unaskable(format!("{text:?} {why}")));
+        }
+    }
+    list.pack().map_err(|error| unaskable(error.to_string()))
 }
 
 /// Whether CTL's lists can show `text`, which they print as it is: markup would be taken for theirs.
@@ -78,18 +88,4 @@ pub fn is_listable(text: &str) -> bool {
     !text
         .chars()
         .any(|char| matches!(char, '<' | '>' | '&' | '"' | '\'') || char.is_control())
-}
-
-/// Refuses what CTL's lists cannot show.
-fn listable<'a>(
-    what: impl fmt::Display,
-    texts: impl IntoIterator<Item = &'a str>,
-) -> Result<(), KernelError> {
-    match texts.into_iter().find(|text| !is_listable(text)) {
-        None => Ok(()),
-        Some(text) => Err(KernelError::Unaskable {
-            what: what.to_string(),
-            why: format!("{text:?} has characters that the kernel's lists cannot hold"),
-        }),
-    }
 }

@@ -12,7 +12,7 @@ use std::mem::offset_of;
 use nvmf_proto::nqn::Nqn;
 use nvmf_sys::{ctl_lun_map, ctl_port_entry, ctl_req};
 
-use super::{Ctl, ERROR_TEXT, LunId, STATUS_OK, listable, packed, refused};
+use super::{Ctl, ERROR_TEXT, LunId, STATUS_OK, packed, refused};
 use crate::argument::Argument;
 use crate::error::KernelError;
 use crate::kernel::{Call, LengthField};
@@ -83,9 +83,6 @@ impl Ctl {
     /// The kernel's; a name that has a port already is one of them ([`is_name_taken`]).
     pub fn create_port(&self, port: &NewPort) -> Result<PortId, KernelError> {
         let what = format_args!("make a port for {}", port.subnqn);
-        let options = port.options.iter().flat_map(|(key, value)| [key, value]);
-        let texts = options.chain([&port.serial]).map(String::as_str);
-        listable(what, texts.chain([port.subnqn.as_str()]))?;
         let mut reply = [0; REPLY_SIZE];
         let length = self.port_request(
             what,
