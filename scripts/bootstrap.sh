@@ -164,6 +164,41 @@ refresh() {
 	apt -qq update || say "apt-get update failed; trying with the package lists that are there"
 }
 
+# apt_backports ARGUMENT...: apt with the release's backports beside the machine's own
+# sources, for this once: nothing of it stays but what is installed.
+apt_backports() {
+	suite=$(. /etc/os-release && echo "${VERSION_CODENAME:?}-backports")
+	# shellcheck disable=SC2016 # a word of apt's
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 'Created-By: Packages' |
+		grep -v security | head -n 1)
+	[ -n "$mirror" ] || return 1
+	private=$(mktemp -d)
+	mkdir "$private/lists" "$private/cache"
+	cat /etc/apt/sources.list >"$private/sources.list" 2>/dev/null || true
+	echo "deb $mirror $suite main" >>"$private/sources.list"
+	status=0
+	for words in 'update -qq' "install -y --no-install-recommends --no-remove -t $suite $*"; do
+		# shellcheck disable=SC2086 # a list of words
+		apt -o Dir::Etc::sourcelist="$private/sources.list" -o Dir::State::lists="$private/lists" \
+			-o Dir::Cache="$private/cache" -o APT::Sandbox::User=root $words || status=1
+	done
+	rm -rf "$private"
+	return "$status"
+}
+
+# install_debian PACKAGE...: nothing of the user's goes without being asked, hence
+# --no-remove. Where that is in the way of one of them, because what it belongs to came
+# from backports, it comes from there too.
+install_debian() {
+	refresh
+	apt install -y --no-install-recommends --no-remove "$@" && return
+	for package in "$@"; do
+		apt install -y --no-install-recommends --no-remove "$package" && continue
+		say "$package: trying this release's backports"
+		apt_backports "$package" || return
+	done
+}
+
 install_missing() {
 	case $system in
 	debian) command="apt-get install --no-install-recommends$missing" ;;
@@ -174,11 +209,7 @@ install_missing() {
 	say "installing:$missing"
 	# shellcheck disable=SC2086 # a list of words
 	case $system in
-	debian)
-		refresh
-		# --no-remove: nothing of the user's goes without being asked.
-		apt install -y --no-install-recommends --no-remove $missing
-		;;
+	debian) install_debian $missing ;;
 	freebsd) as_root env ASSUME_ALWAYS_YES=yes pkg install $missing >&2 ;;
 	esac || not_run "could not install:$missing; by hand, as root: $command"
 }
