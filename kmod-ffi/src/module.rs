@@ -31,7 +31,9 @@ pub enum ModuleError {
     #[error("kernel mode needs root")]
     NotRoot,
     /// A module could not be loaded.
-    #[error("cannot load the kernel module {module}: {errno}; 'kldload {module}' and dmesg tell more")]
+    #[error(
+        "cannot load the kernel module {module}: {errno}; 'kldload {module}' and dmesg tell more"
+    )]
     Load {
         /// The module's file.
         module: &'static str,
