@@ -19,7 +19,8 @@ use crate::engine::backend::DeviceSpec;
 use crate::error::{PathText, StartupError};
 use crate::identity::{self, HostIdentity};
 use crate::reconcile::{
-    Desired, DesiredLun, DesiredPort, Exports, Limits, LunThere, OurLun, everything, reconcile,
+    Desired, DesiredLun, DesiredPort, Exports, Limits, LunThere, OurLun, Report, everything,
+    reconcile,
 };
 use crate::worker::snapshot::{IO_IN_CAPSULE, MAX_IO_ENTRIES};
 
@@ -64,10 +65,8 @@ impl KernelMode {
     ///
     /// # Errors
     /// The kernel's refusal, or somebody else's port. Nothing new is left behind.
-    pub fn export(&self) -> Result<(), StartupError> {
-        reconcile(&self.ctl, &self.desired)
-            .map(drop)
-            .map_err(StartupError::Export)
+    pub fn export(&self) -> Result<Report, StartupError> {
+        reconcile(&self.ctl, &self.desired).map_err(StartupError::Export)
     }
 
     /// What hosts see. Everything there is, if nothing was chosen, which is worth a warning.

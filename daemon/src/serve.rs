@@ -66,7 +66,7 @@ pub fn serve(options: &Options, host: &HostIdentity) -> Result<(), StartupError>
     };
     let signals = block_signals()?;
     let kernel = storage.kernel();
-    kernel.map_or(Ok(()), KernelMode::export)?;
+    let exported = kernel.map(KernelMode::export).transpose()?;
     let served = storage
         .served()
         .and_then(|served| announce(served, &snapshot, options))
@@ -75,8 +75,13 @@ pub fn serve(options: &Options, host: &HostIdentity) -> Result<(), StartupError>
             let ctl = kernel.map(|kernel| kernel.ctl().clone());
             run(snapshot, listeners, options.threads.get(), ctl, &signals)
         });
-    if let Some(kernel) = kernel {
-        kernel.withdraw();
+    match (kernel, exported) {
+        // A start that fails is no reason to send an earlier daemon's hosts away.
+        (Some(_), Some(report)) if served.is_err() && report.goes_on() => {
+            warn!("what an earlier daemon exported stays, and its hosts are served");
+        }
+        (Some(kernel), _) => kernel.withdraw(),
+        (None, _) => {}
     }
     if let Some(pidfile) = pidfile {
         if let Err(error) = &served {

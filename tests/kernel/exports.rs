@@ -1,6 +1,7 @@
 //! What the daemon makes of CTL: exported, adopted, withdrawn, and nothing else touched.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use nvmf_kmod::request::{NewLun, NewPort, Storage};
@@ -169,19 +170,46 @@ fn without_a_device_every_lun_is_exported_and_named_in_a_warning() -> Result {
     Ok(())
 }
 
-/// The one line that a start ends with, and its exit status.
-fn fails(kernel: &Kernel, arguments: &[&str]) -> (String, Option<i32>) {
-    let output = std::process::Command::new(nvmfd_fake(Profile::AsThisTest).unwrap())
+/// A start that is to fail.
+fn starting(kernel: &Kernel, arguments: &[&str]) -> Command {
+    let mut command = Command::new(nvmfd_fake(Profile::AsThisTest).unwrap());
+    command
         .args(["-K", "-d", "-p", "0", "-P", "0", "-n", NQN, "--ctl"])
         .arg(kernel.socket())
         .args(["--listen", "127.0.0.1", "--discovery-listen", "127.0.0.1"])
         .args(["--log", "error"])
-        .args(arguments)
-        .output()
-        .unwrap();
+        .args(arguments);
+    command
+}
+
+/// The one line that a start ends with, and its exit status.
+fn fails(kernel: &Kernel, arguments: &[&str]) -> (String, Option<i32>) {
+    let output = starting(kernel, arguments).output().unwrap();
     assert!(output.stdout.is_empty());
     let line = String::from_utf8(output.stderr).unwrap();
     (line, output.status.code())
+}
+
+#[test]
+fn a_start_that_fails_late_leaves_an_earlier_daemons_hosts_alone() -> Result {
+    let kernel = Kernel::start();
+    let late = |kernel: &Kernel| {
+        // Where the banner finds no room.
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = starting(kernel, &["ramdisk:64m"]);
+        let status = command.stdout(full).stderr(Stdio::null()).status();
+        assert_eq!(status.unwrap().code(), Some(71));
+    };
+    late(&kernel);
+    assert_eq!(lists(&kernel), (0, 0), "what it has made itself goes");
+    let mut target = Target::with(&setup(&kernel, &["ramdisk:64m"]));
+    let mut host = Host::connect(target.io(), &target.nqn(), &HostOptions::default())?;
+    target.end_with(Signal::SIGKILL);
+    late(&kernel);
+    assert_eq!(lists(&kernel), (1, 1));
+    assert!(host.io[0].read(0, 512)?.is_ok(), "nobody was sent away");
+    kernel.is_well();
+    Ok(())
 }
 
 #[test]
@@ -217,7 +245,7 @@ fn what_cannot_be_exported_is_said_in_one_line_and_leaves_nothing() {
 #[test]
 fn without_freebsd_kernel_mode_says_so() {
     let program = nvmfd_tests::program::nvmfd(Profile::AsThisTest).unwrap();
-    let output = std::process::Command::new(program)
+    let output = Command::new(program)
         .args(["-K", "-d", "ramdisk:1m"])
         .output()
         .unwrap();

@@ -61,6 +61,12 @@ impl Report {
         }
     }
 
+    /// Whether something of an earlier daemon's goes on: its hosts may be at work.
+    pub fn goes_on(&self) -> bool {
+        let before = |outcome: &Outcome| matches!(outcome, Outcome::Adopted | Outcome::Changed);
+        self.outcomes.values().any(before)
+    }
+
     fn put(&mut self, subject: Subject, outcome: Outcome) {
         let before = self.outcomes.get(&subject).copied();
         let outcome = match (before, outcome) {
