@@ -26,7 +26,7 @@ pub fn nvmfd(profile: Profile) -> Result<PathBuf, String> {
 /// nvmfd whose kernel can be the fake, freshly built: the same program, with the option `--ctl`.
 ///
 /// # Errors
-/// As [`nvmfd`].
+/// As [`nvmfd()`].
 pub fn nvmfd_fake(profile: Profile) -> Result<PathBuf, String> {
     build("nvmfd-tests", "nvmfd-fake", profile)
 }
@@ -34,7 +34,7 @@ pub fn nvmfd_fake(profile: Profile) -> Result<PathBuf, String> {
 /// The program that plays the kernel, freshly built.
 ///
 /// # Errors
-/// As [`nvmfd`].
+/// As [`nvmfd()`].
 pub fn fake_kernel(profile: Profile) -> Result<PathBuf, String> {
     build("nvmfd-tests", "fake-kernel", profile)
 }
