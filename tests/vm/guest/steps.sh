@@ -163,9 +163,15 @@ nlb() {
 }
 
 # fio's report is of interest only when something went wrong, and then only its beginning.
+# Linux: nvme-tcp sends in the context of whoever submits, without MSG_NOSIGNAL, so that a program
+# whose target has just closed the connection dies of SIGPIPE, though its I/O would be sent again.
 quiet_fio() {
 	report=$(mktemp)
-	fio --thread --direct=1 --ioengine=libaio --output="$report" "$@" || {
+	(
+		trap '' PIPE
+		exec fio --thread --direct=1 --ioengine=libaio --output="$report" "$@"
+	) || {
+		echo "fio ended with $?"
 		head -n 5 "$report"
 		return 1
 	}

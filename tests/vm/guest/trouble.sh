@@ -12,7 +12,7 @@ start_io() {
 
 io_was_good() {
 	touch /tmp/io.stop
-	wait "$io" || fail "I/O: $(grep -v '^+' /tmp/io.log)"
+	wait "$io" || fail "I/O ended with $?: $(grep -v '^+' /tmp/io.log)"
 }
 
 reset_under_io() {
