@@ -1,8 +1,11 @@
 //! Real Linux hosts against nvmfd: Debian kernels under QEMU run the exercise of `vm/guest`.
 //!
 //! `cargo test -p nvmfd-tests --test linux_host -- --kernel 6.12 --level full`; `vm/options.rs` has
-//! every option. With `--target nvmet` the guest exercises Linux's own target instead, which shows
-//! that the exercise is right. What cannot run here is reported as skipped, with the reason.
+//! every option. With `--target nvmfd-kernel` nvmfd hands its queues over (`-K`) to the fake kernel,
+//! which is a process of its own (`vm/kernel.rs`): what the host then does proves negotiation, exports,
+//! hand-off and adoption, not FreeBSD's nvmft. With `--target nvmet` the guest exercises Linux's own
+//! target instead, which shows that the exercise is right. What cannot run here is reported as
+//! skipped, with the reason.
 //!
 //! Everything runs in a network namespace of its own: ports and addresses are free, and nothing
 //! gets out. Nothing is left running however this program ends.
@@ -17,8 +20,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::{env, fs};
 
-use nvmfd_tests::program::{Profile, nvmfd, target_directory};
-use options::{Options, Which};
+use nvmfd_tests::program::{Profile, fake_kernel, nvmfd, nvmfd_fake, target_directory};
+use options::{Boot, Options, Which};
 use tally::Tally;
 use target::Target;
 
@@ -26,6 +29,8 @@ use target::Target;
 mod capture;
 #[path = "vm/guest.rs"]
 mod guest;
+#[path = "vm/kernel.rs"]
+mod kernel;
 #[path = "vm/options.rs"]
 mod options;
 #[path = "vm/probe.rs"]
@@ -58,17 +63,18 @@ fn main() -> ExitCode {
             inside(&options, &mut tally);
         }
     }
-    tally.finish(options.target)
+    tally.finish(&options.boots)
 }
 
 /// Prepares what needs the network, then becomes `unshare`, which becomes [`inside`].
 fn outside(options: &Options, tally: &mut Tally) {
-    let ready = options
-        .kernels
-        .iter()
-        .filter(|kernel| build_image(kernel, tally));
-    let ready: Vec<&String> = ready.collect();
-    if ready.is_empty() {
+    let mut kernels: Vec<_> = options.boots.iter().map(|boot| &boot.kernel).collect();
+    kernels.sort();
+    kernels.dedup();
+    kernels.retain(|kernel| build_image(kernel, tally));
+    let mut boots = options.boots.clone();
+    boots.retain(|boot| kernels.contains(&&boot.kernel));
+    if boots.is_empty() {
         return;
     }
     let mut unshare = Command::new("unshare");
@@ -89,21 +95,38 @@ fn outside(options: &Options, tally: &mut Tally) {
         );
         return;
     }
-    if options.target == Which::Nvmfd {
-        match nvmfd(Profile::Release) {
-            Ok(path) => unshare.env("NVMFD", path),
-            Err(why) => return tally.failed("nvmfd", &why),
+    for (variable, program) in programs(&boots) {
+        match program(Profile::Release) {
+            Ok(path) => unshare.env(variable, path),
+            Err(why) => return tally.failed(variable, &why),
         };
     }
     let me = env::current_exe().expect("a running program has a path");
     let why = unshare
         .arg(me)
-        .args(options.inside_args(&ready, tally))
+        .args(options.inside_args(&boots, tally))
         .exec();
     tally.failed("unshare", &why.to_string());
 }
 
-/// Each kernel with a target of its own, so that one's end is not the other's beginning.
+/// A program's builder.
+type Build = fn(Profile) -> Result<PathBuf, String>;
+
+/// What the guests' targets run, by the variable that leads [`inside`] to it.
+fn programs(boots: &[Boot]) -> Vec<(&'static str, Build)> {
+    let has = |target| boots.iter().any(|boot| boot.target == target);
+    let mut programs: Vec<(&str, Build)> = Vec::new();
+    if has(Which::Nvmfd) {
+        programs.push((target::NVMFD, nvmfd));
+    }
+    if has(Which::NvmfdKernel) {
+        programs.push((target::NVMFD_FAKE, nvmfd_fake));
+        programs.push((kernel::FAKE_KERNEL, fake_kernel));
+    }
+    programs
+}
+
+/// Each guest with a target of its own, so that one's end is not the other's beginning.
 fn inside(options: &Options, tally: &mut Tally) {
     let up = "ip link set lo up && ip addr replace 10.99.0.1/32 dev lo";
     if !Command::new("sh")
@@ -113,23 +136,25 @@ fn inside(options: &Options, tally: &mut Tally) {
     {
         return tally.failed("network", "the loopback interface cannot be set up");
     }
-    for kernel in &options.kernels {
-        if let Err(why) = exercise(kernel, options, tally) {
-            tally.failed(kernel, &why);
+    for boot in &options.boots {
+        if let Err(why) = exercise(boot, options, tally) {
+            tally.failed(&boot.label(), &why);
         }
     }
 }
 
-fn exercise(kernel: &str, options: &Options, tally: &mut Tally) -> Result<(), String> {
-    let run = vm_dir().join(format!("run-{kernel}"));
+fn exercise(boot: &Boot, options: &Options, tally: &mut Tally) -> Result<(), String> {
+    let run = vm_dir().join(boot.directory());
     fs::create_dir_all(&run).map_err(|error| format!("{}: {error}", run.display()))?;
-    let mut target = match options.target {
+    let mut target = match boot.target {
         Which::Nvmet => None,
         Which::Nvmfd => Some(Target::start(&run)?),
+        Which::NvmfdKernel => Some(Target::start_in_kernel_mode(&run)?),
     };
     let job = guest::Job {
-        kernel,
-        image: &vm_dir().join(kernel),
+        label: &boot.label(),
+        target: boot.target,
+        image: &vm_dir().join(&boot.kernel),
         run: &run,
         options,
     };

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::options::{Level, Options};
+use crate::kernel::Kernel;
+use crate::options::{Level, Options, Which};
 use crate::tally::Tally;
 use crate::target::{self, Target};
 use crate::{child, script};
@@ -22,7 +23,9 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 
 /// What to boot, and where its files go.
 pub(crate) struct Job<'a> {
-    pub(crate) kernel: &'a str,
+    /// How lines of output name it.
+    pub(crate) label: &'a str,
+    pub(crate) target: Which,
     pub(crate) image: &'a Path,
     pub(crate) run: &'a Path,
     pub(crate) options: &'a Options,
@@ -44,35 +47,38 @@ impl Job<'_> {
         let begin = Instant::now();
         let failures = tally.failures();
         tally.note(
-            self.kernel,
-            &format!("booting, target {}", self.options.target.name()),
+            self.label,
+            &format!("booting, target {}", self.target.name()),
         );
         match self.boot() {
             Ok(mut guest) => {
                 if let Err(why) = self.follow(&mut guest, target.as_deref_mut(), tally) {
-                    tally.failed(self.kernel, &why);
+                    tally.failed(self.label, &why);
                 }
                 // Gone already, unless it was given up.
                 let _ = guest.qemu.kill();
                 let _ = guest.qemu.wait();
+                if let Some(target) = target.as_deref_mut() {
+                    self.end_target(target, tally);
+                }
             }
-            Err(error) => tally.failed(self.kernel, &format!("boot.sh: {error}")),
+            Err(error) => tally.failed(self.label, &format!("boot.sh: {error}")),
         }
         if tally.failures() > failures {
             let kernel_log = target::tail(&self.run.join("kernel.log"), 40);
             println!(
                 "--- last lines of the {} kernel's log ---\n{kernel_log}",
-                self.kernel
+                self.label
             );
-            if let Some(target) = target {
-                println!("--- last lines of nvmfd's log ---\n{}", target.log_tail());
+            for (whose, tail) in target.iter().flat_map(|target| target.log_tails()) {
+                println!("--- last lines of {whose}'s log ---\n{tail}");
             }
             println!("--- whole logs in {} ---", self.run.display());
         }
         // As large as the image, and of no use to a reader.
         let _ = fs::remove_file(self.run.join("initramfs.cpio"));
         tally.note(
-            self.kernel,
+            self.label,
             &format!("took {:.0} s", begin.elapsed().as_secs_f32()),
         );
     }
@@ -82,15 +88,15 @@ impl Job<'_> {
             Some(_) => "capture.sh",
             None => "exercise.sh",
         };
-        let (address, discovery_port) = match self.options.target {
-            crate::Which::Nvmfd => (target::ADDRESS, target::DISCOVERY_PORT),
+        let (address, discovery_port) = match self.target {
+            Which::Nvmfd | Which::NvmfdKernel => (target::ADDRESS, target::DISCOVERY_PORT),
             // In the guest, where one port of nvmet does both.
-            crate::Which::Nvmet => ("127.0.0.1", target::PORT),
+            Which::Nvmet => ("127.0.0.1", target::PORT),
         };
         let mut qemu = child(script("boot.sh"))
             .args([self.image, self.run])
             .arg(job)
-            .arg(format!("TARGET={}", self.options.target.name()))
+            .arg(format!("TARGET={}", self.target.name()))
             .arg(format!("LEVEL={}", self.options.level.name()))
             .arg(format!("ADDRESS={address}"))
             .arg(format!("PORT={}", target::PORT))
@@ -165,15 +171,15 @@ impl Job<'_> {
     fn count(&self, line: &str, guest: &mut Guest, tally: &mut Tally) {
         if let Some(step) = line.strip_prefix("ok ") {
             match step.split_once(" # SKIP ") {
-                Some((step, why)) => tally.skipped(self.kernel, &format!("{step}: {why}")),
-                None => tally.passed(self.kernel, step),
+                Some((step, why)) => tally.skipped(self.label, &format!("{step}: {why}")),
+                None => tally.passed(self.label, step),
             }
         } else if let Some(step) = line.strip_prefix("not ok ") {
-            tally.failed(self.kernel, step);
+            tally.failed(self.label, step);
         } else if line.starts_with("1..") {
             guest.complete = true;
         } else {
-            tally.note(self.kernel, line);
+            tally.note(self.label, line);
         }
     }
 
@@ -195,10 +201,25 @@ impl Job<'_> {
         );
     }
 
+    /// What a kernel says in the end.
+    fn end_target(&self, target: &mut Target, tally: &mut Tally) {
+        if target.kernel().is_none() {
+            return;
+        }
+        let stopped = target.stop();
+        self.record(
+            "the last daemon leaves nothing in the kernel",
+            stopped,
+            tally,
+        );
+        let well = target.kernel().map_or(Ok(()), Kernel::is_well);
+        self.record("the kernel was not misused and did not panic", well, tally);
+    }
+
     fn record(&self, name: &str, result: Result<(), String>, tally: &mut Tally) {
         match result {
-            Ok(()) => tally.passed(self.kernel, name),
-            Err(why) => tally.failed(self.kernel, &format!("{name}: {why}")),
+            Ok(()) => tally.passed(self.label, name),
+            Err(why) => tally.failed(self.label, &format!("{name}: {why}")),
         }
     }
 }
@@ -211,8 +232,9 @@ impl Guest {
             return Ok(());
         }
         let done = match (request, target) {
-            ("target restart", Some(target)) => target.restart(),
+            ("target stop", Some(target)) => target.stop(),
             ("target kill", Some(target)) => target.kill(),
+            ("target start", Some(target)) => target.start_again(),
             _ => Err(format!("unknown request {request}")),
         };
         let answer = done.map_or_else(|why| why.replace('\n', "; "), |()| "done".to_owned());

@@ -1,30 +1,41 @@
-//! The command line of the test program.
+//! The command line of the test program: which guests are booted, against what.
 
 use std::path::PathBuf;
 
 use crate::tally::Tally;
 
 const USAGE: &str = "\
-usage: linux_host [--kernel 6.1|6.12]... [--level essential|full] [--target nvmfd|nvmet]
-                  [--capture FILE]
+usage: linux_host [--kernel 6.1|6.12]... [--level essential|full]
+                  [--target nvmfd|nvmfd-kernel|nvmet] [--capture FILE]
 
   --kernel   Debian kernels to boot, in turn (default: both)
   --level    essential for every change (default), full for everything
-  --target   nvmfd, or nvmet: Linux's own target inside the guest, the reference
+  --target   nvmfd; nvmfd-kernel: in kernel mode, over the fake kernel; or nvmet: Linux's own target
+             inside the guest, the reference (default: nvmfd, then nvmfd-kernel with kernel 6.12)
   --capture  no exercise: record a short connection to nvmfd as a pcap FILE (default kernel: 6.12)";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
     Nvmfd,
+    /// nvmfd -K. What hosts see of it is the same program's doing until queues are handed over, so by
+    /// default one kernel is host enough.
+    NvmfdKernel,
     Nvmet,
 }
 
 impl Which {
+    const ALL: [Self; 3] = [Self::Nvmfd, Self::NvmfdKernel, Self::Nvmet];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Nvmfd => "nvmfd",
+            Self::NvmfdKernel => "nvmfd-kernel",
             Self::Nvmet => "nvmet",
         }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|which| which.name() == name)
     }
 }
 
@@ -43,10 +54,46 @@ impl Level {
     }
 }
 
-pub(crate) struct Options {
-    pub(crate) kernels: Vec<String>,
-    pub(crate) level: Level,
+/// A guest to boot.
+#[derive(Clone)]
+pub(crate) struct Boot {
     pub(crate) target: Which,
+    pub(crate) kernel: String,
+}
+
+impl Boot {
+    /// How lines of output name it.
+    pub(crate) fn label(&self) -> String {
+        let mode = match self.target {
+            Which::Nvmfd | Which::Nvmet => "",
+            Which::NvmfdKernel => " -K",
+        };
+        format!("{}{mode}", self.kernel)
+    }
+
+    /// The name of the directory where its logs go.
+    pub(crate) fn directory(&self) -> String {
+        format!("run-{}-{}", self.target.name(), self.kernel)
+    }
+
+    /// See [`Boot::to_arg`].
+    fn parse(arg: &str) -> Option<Self> {
+        let (target, kernel) = arg.split_once('/')?;
+        Some(Self {
+            target: Which::named(target)?,
+            kernel: kernel.into(),
+        })
+    }
+
+    fn to_arg(&self) -> String {
+        format!("{}/{}", self.target.name(), self.kernel)
+    }
+}
+
+pub(crate) struct Options {
+    /// In this order.
+    pub(crate) boots: Vec<Boot>,
+    pub(crate) level: Level,
     pub(crate) capture: Option<PathBuf>,
     /// Asked by test runners before they run anything.
     pub(crate) list: bool,
@@ -57,17 +104,17 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, &'static str> {
         let mut options = Self {
-            kernels: Vec::new(),
+            boots: Vec::new(),
             level: Level::Essential,
-            target: Which::Nvmfd,
             capture: None,
             list: false,
             inside: None,
         };
+        let (mut kernels, mut target) = (Vec::new(), None);
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or(USAGE);
             match arg.as_str() {
-                "--kernel" => options.kernels.push(value()?),
+                "--kernel" => kernels.push(value()?),
                 "--level" => {
                     options.level = match value()?.as_str() {
                         "essential" => Level::Essential,
@@ -75,40 +122,31 @@ impl Options {
                         _ => return Err(USAGE),
                     }
                 }
-                "--target" => {
-                    options.target = match value()?.as_str() {
-                        "nvmfd" => Which::Nvmfd,
-                        "nvmet" => Which::Nvmet,
-                        _ => return Err(USAGE),
-                    }
-                }
+                "--target" => target = Some(Which::named(&value()?).ok_or(USAGE)?),
                 // Relative to where the user is; the rest runs elsewhere.
                 "--capture" => {
                     options.capture = Some(std::path::absolute(value()?).map_err(|_| USAGE)?);
                 }
                 "--inside" => options.inside = Some(Tally::parse(&value()?).ok_or(USAGE)?),
+                "--boot" => options.boots.push(Boot::parse(&value()?).ok_or(USAGE)?),
                 "--list" => options.list = true,
                 // `cargo test -- --nocapture` reaches every test program.
                 "--nocapture" | "--quiet" | "-q" => {}
                 _ => return Err(USAGE),
             }
         }
-        if options.kernels.is_empty() {
-            options.kernels = match options.capture {
-                Some(_) => vec!["6.12".into()],
-                None => vec!["6.1".into(), "6.12".into()],
-            };
+        if options.inside.is_none() {
+            options.boots = boots(kernels, target, options.capture.is_some());
         }
         Ok(options)
     }
 
-    /// The same request for the program in the namespaces, for the kernels that can be booted.
-    pub(crate) fn inside_args(&self, kernels: &[&String], before: &Tally) -> Vec<String> {
+    /// The same request for the program in the namespaces, for these guests.
+    pub(crate) fn inside_args(&self, boots: &[Boot], before: &Tally) -> Vec<String> {
         let mut args = vec!["--inside".into(), before.to_arg()];
         args.extend(["--level".into(), self.level.name().into()]);
-        args.extend(["--target".into(), self.target.name().into()]);
-        for kernel in kernels {
-            args.extend(["--kernel".into(), (*kernel).clone()]);
+        for boot in boots {
+            args.extend(["--boot".into(), boot.to_arg()]);
         }
         if let Some(file) = &self.capture {
             args.extend(["--capture".into(), file.display().to_string()]);
@@ -116,3 +154,25 @@ impl Options {
         args
     }
 }
+
+/// The guests that are asked for, or that are booted when nobody asks for any.
+fn boots(kernels: Vec<String>, target: Option<Which>, capture: bool) -> Vec<Boot> {
+    let kernels = match (kernels.is_empty(), capture) {
+        (false, _) => kernels,
+        (true, true) => vec![NEWEST.into()],
+        (true, false) => vec!["6.1".into(), NEWEST.into()],
+    };
+    let boot = |target, kernel: &String| Boot {
+        target,
+        kernel: kernel.clone(),
+    };
+    let first = target.unwrap_or(Which::Nvmfd);
+    let mut boots: Vec<_> = kernels.iter().map(|kernel| boot(first, kernel)).collect();
+    if target.is_none() && !capture {
+        let newest = kernels.iter().filter(|kernel| *kernel == NEWEST);
+        boots.extend(newest.map(|kernel| boot(Which::NvmfdKernel, kernel)));
+    }
+    boots
+}
+
+const NEWEST: &str = "6.12";

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use crate::options::Which;
+use crate::options::{Boot, Which};
 
 pub(crate) struct Tally {
     passed: usize,
@@ -65,14 +65,14 @@ impl Tally {
 
     fn line(&self, who: &str, result: &str, text: &str) {
         println!(
-            "{:6.1}s {who:<5} {result} {text}",
+            "{:6.1}s {who:<7} {result} {text}",
             self.started.elapsed().as_secs_f32()
         );
     }
 
     /// The closing line and the exit status: what was skipped is not passed (75, EX_TEMPFAIL), unless
     /// the target is another, which need not offer everything.
-    pub(crate) fn finish(&self, target: Which) -> ExitCode {
+    pub(crate) fn finish(&self, boots: &[Boot]) -> ExitCode {
         let Self {
             passed,
             failed,
@@ -80,9 +80,10 @@ impl Tally {
             ..
         } = self;
         println!("{passed} passed, {failed} failed, {skipped} skipped");
-        match (failed, skipped, target) {
-            (0, 0, _) | (0, _, Which::Nvmet) => ExitCode::SUCCESS,
-            (0, _, Which::Nvmfd) => ExitCode::from(75),
+        let another = boots.iter().all(|boot| boot.target == Which::Nvmet);
+        match (failed, skipped, another) {
+            (0, 0, _) | (0, _, true) => ExitCode::SUCCESS,
+            (0, _, false) => ExitCode::from(75),
             _ => ExitCode::FAILURE,
         }
     }

@@ -10,7 +10,12 @@ use std::{env, io};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::kernel::Kernel;
 use crate::{child, probe};
+
+/// The variables that say where the programs are.
+pub(crate) const NVMFD: &str = "NVMFD";
+pub(crate) const NVMFD_FAKE: &str = "NVMFD_FAKE";
 
 /// Not a loopback address: a guest that read one in the discovery log would talk to itself.
 pub(crate) const ADDRESS: &str = "10.99.0.1";
@@ -20,44 +25,88 @@ pub(crate) const DISCOVERY_PORT: u16 = 8009;
 pub(crate) const NQN: &str = "nqn.2014-08.org.example:linux-host";
 
 const DISCOVERY_NQN: &str = "nqn.2014-08.org.nvmexpress.discovery";
+const LOG: &str = "nvmfd.log";
 const NAMESPACE_SIZE: u64 = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Target {
     process: Child,
     run: PathBuf,
+    /// In kernel mode, which outlives the process.
+    kernel: Option<Kernel>,
+    left: Left,
+}
+
+/// What a daemon in kernel mode has left to the next.
+#[derive(Clone, Copy)]
+enum Left {
+    Nothing,
+    Exports,
 }
 
 impl Target {
-    /// Starts the daemon of `NVMFD` with a RAM disk and a fresh file in `run`.
+    /// Starts the daemon with a RAM disk and a fresh file in `run`.
     pub(crate) fn start(run: &Path) -> Result<Self, String> {
+        Self::begin(run, None)
+    }
+
+    /// The same, with a kernel of its own to hand queues to.
+    pub(crate) fn start_in_kernel_mode(run: &Path) -> Result<Self, String> {
+        Self::begin(run, Some(Kernel::start(run)?))
+    }
+
+    fn begin(run: &Path, kernel: Option<Kernel>) -> Result<Self, String> {
         let file = run.join("namespace");
         let fresh = File::create(&file).and_then(|file| file.set_len(NAMESPACE_SIZE));
         fresh.map_err(|error| format!("{}: {error}", file.display()))?;
         // Logs are appended to, so that a restart does not hide what came before.
-        fs::write(run.join("nvmfd.log"), "").map_err(|error| format!("nvmfd.log: {error}"))?;
-        let process = spawn(run).map_err(|error| format!("nvmfd: {error}"))?;
+        fs::write(run.join(LOG), "").map_err(|error| format!("{LOG}: {error}"))?;
+        let process = spawn(run, kernel.as_ref()).map_err(|error| format!("nvmfd: {error}"))?;
         let mut target = Self {
             process,
             run: run.to_owned(),
+            kernel,
+            left: Left::Nothing,
         };
         target.wait_until_serving()?;
         Ok(target)
     }
 
-    /// As an operator does it.
-    pub(crate) fn restart(&mut self) -> Result<(), String> {
-        self.end(Signal::SIGTERM)
-            .and_then(|status| match status.success() {
-                true => self.start_again(),
-                false => Err(format!("nvmfd ended with {status} at SIGTERM")),
-            })
+    /// As an operator does it. In kernel mode nothing may be left behind.
+    pub(crate) fn stop(&mut self) -> Result<(), String> {
+        let status = self.end(Signal::SIGTERM)?;
+        if !status.success() {
+            return Err(format!("nvmfd ended with {status} at SIGTERM"));
+        }
+        self.left = Left::Nothing;
+        self.kernel.as_ref().map_or(Ok(()), Kernel::holds_nothing)
     }
 
     /// As a crash does it.
     pub(crate) fn kill(&mut self) -> Result<(), String> {
         self.end(Signal::SIGKILL)?;
-        self.start_again()
+        self.left = Left::Exports;
+        Ok(())
+    }
+
+    /// After its end. In kernel mode it must make what is not there, and change nothing of what is.
+    pub(crate) fn start_again(&mut self) -> Result<(), String> {
+        let before = self.log().len();
+        self.process =
+            spawn(&self.run, self.kernel.as_ref()).map_err(|error| format!("nvmfd: {error}"))?;
+        self.wait_until_serving()?;
+        if self.kernel.is_none() {
+            return Ok(());
+        }
+        let done = match self.left {
+            Left::Nothing => "kernel: ports: 1 made; LUNs: 2 made",
+            Left::Exports => "kernel: ports: 1 adopted; LUNs: 2 adopted",
+        };
+        let log = self.log();
+        match log[before..].lines().any(|line| line.ends_with(done)) {
+            true => Ok(()),
+            false => Err(format!("nvmfd does not say \"{done}\": {}", &log[before..])),
+        }
     }
 
     /// Still the same process, and it lets a new host connect on both ports.
@@ -83,13 +132,29 @@ impl Target {
         }
     }
 
-    pub(crate) fn log_tail(&self) -> String {
-        tail(&self.run.join("nvmfd.log"), 30)
+    /// The kernel that queues are handed to.
+    pub(crate) fn kernel(&mut self) -> Option<&mut Kernel> {
+        self.kernel.as_mut()
     }
 
-    fn start_again(&mut self) -> Result<(), String> {
-        self.process = spawn(&self.run).map_err(|error| format!("nvmfd: {error}"))?;
-        self.wait_until_serving()
+    /// The last lines of each log.
+    pub(crate) fn log_tails(&self) -> Vec<(&'static str, String)> {
+        let mut tails = vec![("nvmfd", self.log_tail())];
+        tails.extend(
+            self.kernel
+                .iter()
+                .map(|it| ("the fake kernel", it.log_tail())),
+        );
+        tails
+    }
+
+    fn log_tail(&self) -> String {
+        tail(&self.run.join(LOG), 30)
+    }
+
+    fn log(&self) -> String {
+        let log = fs::read(self.run.join(LOG)).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
     }
 
     fn wait_until_serving(&mut self) -> Result<(), String> {
@@ -110,6 +175,9 @@ impl Target {
     }
 
     fn end(&mut self, signal: Signal) -> Result<ExitStatus, String> {
+        if self.has_ended() {
+            return Err("nvmfd has ended already".into());
+        }
         send(&self.process, signal)?;
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
@@ -131,29 +199,22 @@ impl Drop for Target {
     }
 }
 
-fn spawn(run: &Path) -> io::Result<Child> {
-    let program = env::var_os("NVMFD").expect("the part outside the namespaces sets it");
-    let log = File::options().append(true).open(run.join("nvmfd.log"))?;
-    child(program)
-        .args([
-            "-d",
-            "-F",
-            "-g",
-            "-G",
-            "-p",
-            &PORT.to_string(),
-            "-P",
-            &DISCOVERY_PORT.to_string(),
-        ])
-        .args([
-            "-n",
-            NQN,
-            "--listen",
-            ADDRESS,
-            "--discovery-listen",
-            ADDRESS,
-            "ramdisk:64m",
-        ])
+fn spawn(run: &Path, kernel: Option<&Kernel>) -> io::Result<Child> {
+    let variable = kernel.map_or(NVMFD, |_| NVMFD_FAKE);
+    let program = env::var_os(variable).expect("the part outside the namespaces sets it");
+    let log = File::options().append(true).open(run.join(LOG))?;
+    let mut command = child(program);
+    if let Some(kernel) = kernel {
+        command.args(["-K", "--ctl"]).arg(kernel.socket());
+    }
+    command
+        .args(["-d", "-F", "-g", "-G"])
+        .args(["-p", &PORT.to_string()])
+        .args(["-P", &DISCOVERY_PORT.to_string()])
+        .args(["-n", NQN])
+        .args(["--listen", ADDRESS])
+        .args(["--discovery-listen", ADDRESS])
+        .arg("ramdisk:64m")
         .arg(run.join("namespace"))
         .stdout(log.try_clone()?)
         .stderr(log)

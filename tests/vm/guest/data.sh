@@ -149,7 +149,7 @@ copy_command() {
 }
 
 beyond_the_end() {
-	[ "$TARGET" = nvmfd ] || skip "the reference calls it an internal error"
+	[ "$TARGET" != nvmet ] || skip "the reference calls it an internal error"
 	last=$(($(cat "/sys/block/$(basename "$(disk 1)")/size") * 512 / 4096))
 	refused 'lba out of range' nvme read "$(disk 1)" \
 		-s $((last * ($(nlb "$(disk 1)" 4096) + 1))) -c "$(nlb "$(disk 1)" 4096)" -z 4096 -d /tmp/read

@@ -1,7 +1,8 @@
 # The exercise: a Linux host uses the target for everything that a host does.
 #
-# Settings: TARGET (nvmfd, or nvmet for the reference in this guest), LEVEL (essential or full),
-# ADDRESS, PORT, DISCOVERY_PORT, NQN. The order matters: each part leaves the host disconnected.
+# Settings: TARGET (nvmfd, nvmfd-kernel for kernel mode, or nvmet for the reference in this guest),
+# LEVEL (essential or full), ADDRESS, PORT, DISCOVERY_PORT, NQN. The order matters: each part leaves
+# the host disconnected.
 # shellcheck shell=sh
 . /job/steps.sh
 . /job/nvmet.sh
@@ -9,8 +10,9 @@
 . /job/admin.sh
 . /job/data.sh
 . /job/trouble.sh
+. /job/kernel.sh
 
-[ "$TARGET" = nvmfd ] || step "the reference target is set up" nvmet_up
+[ "$TARGET" != nvmet ] || step "the reference target is set up" nvmet_up
 
 discovery_steps
 digest_steps
@@ -21,10 +23,12 @@ data_steps
 step "disconnect" disconnect
 
 trouble_steps
+[ "$TARGET" != nvmfd-kernel ] || kernel_steps
+end_steps
 plan
 
 # The runner ends this guest without warning and looks at what that did to the target.
-if [ "$TARGET" = nvmfd ]; then
+if [ "$TARGET" != nvmet ]; then
 	[ "$LEVEL" = essential ] || die_under_io freeze
 	die_under_io kill
 fi

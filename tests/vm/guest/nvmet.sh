@@ -38,11 +38,8 @@ nvmet_down() {
 # What the runner does to our daemon, as far as a kernel's target knows it.
 nvmet_ask() {
 	case $* in
-	"target restart" | "target kill")
-		rm "$nvmet/ports/1/subsystems/$NQN"
-		sleep 1
-		ln -s "$nvmet/subsystems/$NQN" "$nvmet/ports/1/subsystems/$NQN"
-		;;
+	"target stop" | "target kill") rm "$nvmet/ports/1/subsystems/$NQN" ;;
+	"target start") ln -s "$nvmet/subsystems/$NQN" "$nvmet/ports/1/subsystems/$NQN" ;;
 	*) skip "needs the runner" ;;
 	esac
 }

@@ -1,7 +1,7 @@
 # Sourced by the jobs: steps as TAP lines, requests to the runner, and the host's view of a target.
 #
 # On the script's port the runner sees TAP lines, `@step NAME` when a step begins, and requests such
-# as `@target restart`, which it answers with one line: `done`, or why not.
+# as `@target stop`, which it answers with one line: `done`, or why not.
 # shellcheck shell=sh
 
 number=0 failed=0
@@ -56,7 +56,7 @@ fail() {
 
 # What every target must offer is a failure in ours, and not to be had from the reference.
 not_offered() {
-	[ "$TARGET" = nvmfd ] && fail "not offered: $*"
+	[ "$TARGET" = nvmet ] || fail "not offered: $*"
 	skip "not offered: $*"
 }
 
