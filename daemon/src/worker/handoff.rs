@@ -1,8 +1,8 @@
 //! Kernel mode: a negotiated connection becomes a queue of FreeBSD's kernel.
 //!
-//! The kernel trusts what it is handed, so everything it relies on is judged here first ([`preflight`]
-//! for what a Connect says by itself, [`gate`] for what only the kernel's own list of associations can
-//! tell), and the host is answered here exactly where the kernel answers nothing ([`answer`]).
+//! The kernel trusts what it is handed, so everything it relies on is judged here first (`preflight`
+//! for what a Connect says by itself, `gate` for what only the kernel's own list of associations can
+//! tell), and the host is answered here exactly where the kernel answers nothing (`answer`).
 //!
 //! The ioctl can sleep for as long as a host pleases, so a thread of its own makes it, never a reactor.
 //! It is one thread: nothing of ours comes between the gate of a queue and its hand-off.
