@@ -174,6 +174,11 @@ pub enum StartupError {
     /// The kernel does not export what it is asked to.
     #[error(transparent)]
     Export(ReconcileError),
+    /// Something of ours is left in the kernel at the end.
+    #[error(
+        "not everything that was exported could be removed; nvmfd -K with the same name adopts it"
+    )]
+    Withdraw(#[source] ReconcileError),
     /// The kernel does not tell.
     #[error(transparent)]
     Kernel(KernelError),
@@ -239,6 +244,7 @@ impl StartupError {
             Self::PathEncoding { .. } => Exit::Data,
             Self::NoKernelMode(ModuleError::NotRoot | ModuleError::Jailed) => Exit::NoPermission,
             Self::NoKernelMode(_) | Self::Export(_) | Self::Kernel(_) => Exit::Unavailable,
+            Self::Withdraw(_) => Exit::System,
             Self::PidFile { .. } => Exit::CannotCreate,
             Self::Listen { .. } | Self::System { .. } => Exit::System,
         }

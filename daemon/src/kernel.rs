@@ -11,16 +11,16 @@ use nvmf_kmod::request::{LunId, Storage};
 use nvmf_kmod::{Ctl, Kernel, module};
 use nvmf_proto::nqn::Nqn;
 use nvmf_proto::nvm::Geometry;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::banner::Served;
 use crate::cli::Options;
-use crate::engine::backend::DeviceSpec;
+use crate::engine::backend::{self, DeviceSpec};
 use crate::error::{PathText, StartupError};
 use crate::identity::{self, HostIdentity};
 use crate::reconcile::{
     Desired, DesiredLun, DesiredPort, Exports, Limits, LunThere, OurLun, Report, everything,
-    reconcile,
+    reconcile, withdraw,
 };
 use crate::worker::snapshot::{IO_IN_CAPSULE, MAX_IO_ENTRIES};
 
@@ -48,6 +48,12 @@ impl KernelMode {
     /// Whatever keeps the kernel from serving what `options` ask for, as far as that shows before it is
     /// asked.
     pub fn open(options: &Options, host: &HostIdentity) -> Result<Self, StartupError> {
+        // A name that leads nowhere must not cost what an earlier daemon exported.
+        for device in &options.devices {
+            if let DeviceSpec::Path(path) = device {
+                backend::look_at(path)?;
+            }
+        }
         Ok(Self {
             desired: desired(options, host)?,
             nqn: options.nqn.clone(),
@@ -96,11 +102,14 @@ impl KernelMode {
     }
 
     /// Takes everything of ours out of CTL. Hosts are sent away first.
-    pub fn withdraw(&self) {
+    ///
+    /// # Errors
+    /// Something of ours is left.
+    pub fn withdraw(&self) -> Result<(), StartupError> {
         info!("removing what was exported; hosts are sent away");
-        if let Err(error) = reconcile(&self.ctl, &Desired::nothing()) {
-            error!(%error, "not everything could be removed from the kernel; the next stop does");
-        }
+        withdraw(&self.ctl)
+            .map(drop)
+            .map_err(StartupError::Withdraw)
     }
 }
 

@@ -64,9 +64,31 @@ pub fn serve(options: &Options, host: &HostIdentity) -> Result<(), StartupError>
             options.optional_flow_control,
         ),
     };
-    let signals = block_signals()?;
+    let served = export_and_serve(options, &storage, snapshot, listeners, &mut pidfile);
+    if let Some(pidfile) = pidfile {
+        if let Err(error) = &served {
+            // Standard error may lead nowhere by now.
+            error!("{}", error.report());
+        }
+        if let Err(error) = pidfile.remove() {
+            warn!(%error, "cannot remove the pid file");
+        }
+    }
+    served
+}
+
+/// Everything is open, bound and locked. Until the kernel has what it shall export a signal ends us at
+/// once, for that can take as long as its hosts please; the next start goes on from there.
+fn export_and_serve(
+    options: &Options,
+    storage: &Storage,
+    snapshot: Snapshot,
+    listeners: Vec<TcpListener>,
+    pidfile: &mut Option<PidFile>,
+) -> Result<(), StartupError> {
     let kernel = storage.kernel();
     let exported = kernel.map(KernelMode::export).transpose()?;
+    let signals = block_signals()?;
     let served = storage
         .served()
         .and_then(|served| announce(served, &snapshot, options))
@@ -75,24 +97,21 @@ pub fn serve(options: &Options, host: &HostIdentity) -> Result<(), StartupError>
             let ctl = kernel.map(|kernel| kernel.ctl().clone());
             run(snapshot, listeners, options.threads.get(), ctl, &signals)
         });
-    match (kernel, exported) {
-        // A start that fails is no reason to send an earlier daemon's hosts away.
-        (Some(_), Some(report)) if served.is_err() && report.goes_on() => {
+    let (Some(kernel), Some(report)) = (kernel, exported) else {
+        return served;
+    };
+    if let Err(error) = served {
+        if report.goes_on() {
+            // A start that fails is no reason to send an earlier daemon's hosts away.
             warn!("what an earlier daemon exported stays, and its hosts are served");
+        } else if signals.thread_unblock().is_ok()
+            && let Err(left) = kernel.withdraw()
+        {
+            error!("{}", left.report());
         }
-        (Some(kernel), _) => kernel.withdraw(),
-        (None, _) => {}
+        return Err(error);
     }
-    if let Some(pidfile) = pidfile {
-        if let Err(error) = &served {
-            // Standard error leads nowhere by now.
-            error!("{}", error.report());
-        }
-        if let Err(error) = pidfile.remove() {
-            warn!(%error, "cannot remove the pid file");
-        }
-    }
-    served
+    kernel.withdraw()
 }
 
 /// Where the bytes are.

@@ -26,12 +26,12 @@ pub enum CtlDevice {
 }
 
 impl CtlDevice {
-    /// Opens CTL's device, and locks it: two daemons would each remove what the other has made. Other
+    /// Opens CTL's device ([`crate::module::open_ctl`] knows which), and locks it: two daemons would each remove what the other has made. Other
     /// programs that use CTL do not lock it.
     ///
     /// # Errors
     /// The system's; `NotFound` while CTL is not loaded, `WouldBlock` while another daemon has it.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => Ok(Self::Locked(file)),

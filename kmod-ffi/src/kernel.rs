@@ -82,13 +82,12 @@ impl<'a> Call<'a> {
         length: LengthField,
         bytes: &'a mut [u8],
     ) -> Self {
-        self.point(
-            pointer,
-            bytes.as_mut_ptr().expose_provenance(),
-            length,
-            bytes.len(),
-        );
         self.memory.push(Memory::Output(bytes));
+        // From where it stays: a pointer that was taken before would not be valid any more.
+        if let Some(Memory::Output(bytes)) = self.memory.last_mut() {
+            let (address, size) = (bytes.as_mut_ptr().expose_provenance(), bytes.len());
+            self.point(pointer, address, length, size);
+        }
         self
     }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
+use nvmf_kmod::fake::faults::{Fault, FaultKind, Verdict};
 use nvmf_kmod::request::{NewLun, NewPort, Storage};
 use nvmfd_tests::kernel::Kernel;
 use nvmfd_tests::peer::{Host, HostOptions, discover};
@@ -11,6 +12,9 @@ use nvmfd_tests::program::{Profile, nvmfd_fake};
 use nvmfd_tests::target::{NQN, Setup, Target};
 
 use crate::scene::Result;
+
+/// `CTL_LUN_REQ`, as the kernel numbers it on machines of 64 bits.
+const CTL_LUN_REQ: u32 = 0xc168_e121;
 
 fn setup(kernel: &Kernel, devices: &[&str]) -> Setup {
     Setup {
@@ -208,6 +212,10 @@ fn a_start_that_fails_late_leaves_an_earlier_daemons_hosts_alone() -> Result {
     late(&kernel);
     assert_eq!(lists(&kernel), (1, 1));
     assert!(host.io[0].read(0, 512)?.is_ok(), "nobody was sent away");
+    // A slip of the pen costs nobody's disk either.
+    let (line, _) = fails(&kernel, &["/no/such/disk"]);
+    assert!(line.contains("no such file"), "{line}");
+    assert!(host.io[0].read(0, 512)?.is_ok(), "the namespace is there");
     kernel.is_well();
     Ok(())
 }
@@ -222,9 +230,17 @@ fn what_cannot_be_exported_is_said_in_one_line_and_leaves_nothing() {
     );
     assert_eq!((line.lines().count(), code), (1, Some(69)));
     let (line, code) = fails(&kernel, &["ramdisk:1m", "/no/such/disk"]);
-    assert!(line.contains("/no/such/disk"), "{line}");
+    assert!(line.contains("/no/such/disk: no such file"), "{line}");
+    assert_eq!((line.lines().count(), code), (1, Some(66)));
+    kernel.order(&Fault {
+        code: Some(CTL_LUN_REQ),
+        skip: 1,
+        kind: FaultKind::Refuse(Verdict::new(2, "LUN size < blocksize")),
+    });
+    let (line, code) = fails(&kernel, &["ramdisk:1m", "ramdisk:2m"]);
+    assert!(line.contains("LUN size < blocksize"), "{line}");
     assert_eq!((line.lines().count(), code), (1, Some(69)));
-    assert_eq!(lists(&kernel), (0, 0), "the RAM disk was taken back");
+    assert_eq!(lists(&kernel), (0, 0), "the first RAM disk was taken back");
     let theirs = NewPort {
         subnqn: NQN.parse().unwrap(),
         portid: 1,

@@ -14,3 +14,5 @@ mod refusals;
 #[expect(dead_code, reason = "attacks on userspace mode use more of it")]
 #[path = "../hostile/scene.rs"]
 mod scene;
+#[path = "stops.rs"]
+mod stops;

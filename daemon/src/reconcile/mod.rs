@@ -20,6 +20,8 @@ mod plan;
 mod report;
 mod step;
 
+use std::time::Duration;
+
 use nvmf_kmod::{Ctl, KernelError};
 use tracing::{info, warn};
 
@@ -90,6 +92,43 @@ pub fn reconcile(ctl: &Ctl, desired: &Desired) -> Result<Report, ReconcileError>
     }
 }
 
+/// Takes everything of ours out of CTL, as much of it as goes: what cannot be removed does not keep the
+/// rest, but for the LUNs of a port whose hosts may still use them.
+///
+/// # Errors
+/// The last thing that failed, if anything of ours is left in the end.
+pub fn withdraw(ctl: &Ctl) -> Result<Report, ReconcileError> {
+    let mut report = Report::default();
+    let mut result = Ok(report.clone());
+    for round in 0..WITHDRAWALS {
+        if round > 0 {
+            std::thread::sleep(PAUSE);
+        }
+        let plan = match look(ctl, &Desired::nothing()) {
+            Ok(plan) if plan.steps.is_empty() => return Ok(finished(report, plan)),
+            Ok(plan) => plan,
+            Err(error) => {
+                result = Err(error);
+                continue;
+            }
+        };
+        report.add(&plan);
+        for step in &plan.steps {
+            if let Err(error) = apply(ctl, std::slice::from_ref(step)) {
+                result = Err(error.into());
+                if !matches!(step, Step::RemoveLun { .. }) {
+                    break;
+                }
+            }
+        }
+    }
+    match look(ctl, &Desired::nothing()) {
+        Ok(plan) if plan.steps.is_empty() => Ok(finished(report, plan)),
+        Ok(_) => result,
+        Err(error) => Err(error),
+    }
+}
+
 fn look(ctl: &Ctl, desired: &Desired) -> Result<Plan, ReconcileError> {
     let observed = observe(ctl).map_err(ReconcileError::Observe)?;
     Ok(plan(&observed, desired)?)
@@ -107,6 +146,10 @@ fn finished(mut report: Report, plan: Plan) -> Report {
 /// How often the kernel is asked to do what is left to do. Once is enough unless somebody else changes
 /// things at the same time: switching a port on gives no answer, so only the next look tells.
 const ROUNDS: usize = 3;
+
+/// How often a stop tries to remove what is ours, and how long it waits between.
+const WITHDRAWALS: usize = 5;
+const PAUSE: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests;

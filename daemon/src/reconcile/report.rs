@@ -40,8 +40,10 @@ pub enum Outcome {
     Adopted,
     /// It is new.
     Made,
-    /// It was there, and was changed or made anew.
+    /// It was there, and was changed.
     Changed,
+    /// It was there, was removed, and made anew.
+    Remade,
     /// It is gone.
     Removed,
 }
@@ -61,17 +63,22 @@ impl Report {
         }
     }
 
-    /// Whether something of an earlier daemon's goes on: its hosts may be at work.
+    /// Whether a port of an earlier daemon's goes on: its hosts may be at work.
     pub fn goes_on(&self) -> bool {
-        let before = |outcome: &Outcome| matches!(outcome, Outcome::Adopted | Outcome::Changed);
-        self.outcomes.values().any(before)
+        self.outcomes.iter().any(|(subject, outcome)| {
+            matches!(subject, Subject::Port(_))
+                && matches!(outcome, Outcome::Adopted | Outcome::Changed)
+        })
     }
 
     fn put(&mut self, subject: Subject, outcome: Outcome) {
         let before = self.outcomes.get(&subject).copied();
         let outcome = match (before, outcome) {
-            (Some(Outcome::Removed), Outcome::Made) => Outcome::Changed,
-            (Some(Outcome::Made), Outcome::Adopted | Outcome::Changed) => Outcome::Made,
+            (Some(Outcome::Removed), Outcome::Made) => Outcome::Remade,
+            (
+                Some(before @ (Outcome::Made | Outcome::Remade)),
+                Outcome::Adopted | Outcome::Changed,
+            ) => before,
             (Some(Outcome::Changed), Outcome::Adopted) => Outcome::Changed,
             (_, outcome) => outcome,
         };
@@ -98,6 +105,7 @@ impl fmt::Display for Report {
                 (Outcome::Adopted, "adopted"),
                 (Outcome::Made, "made"),
                 (Outcome::Changed, "changed"),
+                (Outcome::Remade, "made anew"),
                 (Outcome::Removed, "removed"),
             ]
             .map(|(outcome, word)| (self.count(of, outcome), word));

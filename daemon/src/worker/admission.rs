@@ -41,7 +41,7 @@ pub struct PlaceId(u64);
 
 /// Whom a connection is counted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Source {
+pub(super) enum Source {
     V4([u8; 4]),
     V6([u8; 8]),
 }
@@ -115,6 +115,11 @@ impl Place {
     /// Its name.
     pub fn id(&self) -> PlaceId {
         self.id
+    }
+
+    /// Whether nobody else was given it meanwhile.
+    pub fn is_held(&self) -> bool {
+        self.admission.lock().all.contains_key(&self.id)
     }
 }
 

@@ -160,6 +160,11 @@ impl Connection {
         self.place.as_ref().is_some_and(|held| held.id() == place)
     }
 
+    /// Goes on in a place among those in negotiation.
+    pub(super) fn keep(&mut self, place: Option<Place>) {
+        self.place = place;
+    }
+
     pub(super) fn event(&mut self, event: &Event) {
         self.socket.event(event);
     }

@@ -9,14 +9,16 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use nvmf_kmod::request::{Ctl, HandoffError, RefusedFor, Socket, is_listable};
 use nvmf_kmod::xml::ListedSession;
 use nvmf_proto::connect::{CNTLID_DYNAMIC, CNTLID_MAX, Connect, ConnectReject, MIN_ENTRIES};
@@ -25,7 +27,7 @@ use nvmf_proto::nqn::{NQN_FIELD_SIZE, Nqn};
 use nvmf_proto::status::Status;
 use tracing::{debug, info, warn};
 
-use super::admission::Place;
+use super::admission::{Place, Source};
 use super::close::CloseReason;
 use super::message::{Message, ReactorHandle, Refusal, Returned};
 use super::snapshot::{MAX_ADMIN_ENTRIES, MAX_IO_ENTRIES};
@@ -34,8 +36,8 @@ use crate::log::{Quota, told};
 /// Connections that wait for the thread. A host is told to come back rather than made to wait longer.
 const WAITING_MAX: usize = 1024;
 
-/// What the kernel has to end its last hand-off when the daemon stops.
-const STOP_TIME: Duration = Duration::from_secs(2);
+/// Connections from one address (one IPv6 /64) that wait for the thread: others' wait no longer for it.
+const WAITING_PER_SOURCE_MAX: usize = 128;
 
 /// Where the Connect data has the two names, in bytes.
 const SUBNQN_AT: usize = 256;
@@ -72,8 +74,19 @@ pub(super) struct Departure {
 #[derive(Debug)]
 pub struct Handoffs {
     sender: Mutex<Option<Sender<Departure>>>,
+    desk: Arc<Desk>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    ended: Receiver<()>,
+}
+
+/// What the thread and those who send to it share.
+#[derive(Debug)]
+struct Desk {
+    ctl: Ctl,
+    reactors: Arc<[ReactorHandle]>,
+    /// How many wait from where.
+    waiting: Mutex<HashMap<Source, usize>>,
+    /// Nothing is handed over any more: what we have exported goes.
+    stopping: AtomicBool,
 }
 
 impl Handoffs {
@@ -84,49 +97,55 @@ impl Handoffs {
     /// The system's, when it has no threads left.
     pub(super) fn start(ctl: Ctl, reactors: Arc<[ReactorHandle]>) -> io::Result<Self> {
         let (sender, departures) = bounded(WAITING_MAX);
-        let (ending, ended) = bounded::<()>(0);
+        let desk = Arc::new(Desk {
+            ctl,
+            reactors,
+            waiting: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        });
+        let shared = Arc::clone(&desk);
         let thread = std::thread::Builder::new()
             .name("handoff".into())
-            .spawn(move || {
-                for departure in departures {
-                    hand_over(&ctl, departure, &reactors);
-                }
-                drop(ending);
-            })?;
+            .spawn(move || shared.serve(&departures))?;
         Ok(Self {
             sender: Mutex::new(Some(sender)),
+            desk,
             thread: Mutex::new(Some(thread)),
-            ended,
         })
     }
 
-    /// Whether another connection would have to wait too long.
-    pub(super) fn is_full(&self) -> bool {
-        self.sender().as_ref().is_none_or(Sender::is_full)
+    /// Whether another connection from `peer` would have to wait too long, or make others wait.
+    pub(super) fn is_full_for(&self, peer: SocketAddr) -> bool {
+        let waiting = self.desk.waiting();
+        let here = waiting.get(&Source::from(peer.ip()));
+        here.is_some_and(|&count| count >= WAITING_PER_SOURCE_MAX)
+            || self.sender().as_ref().is_none_or(Sender::is_full)
     }
 
-    /// Lets a connection go. If nobody takes it, it is closed.
+    /// Lets a connection go. If nobody can take it, its host is told to come back.
     pub(super) fn submit(&self, departure: Departure) {
-        let peer = departure.peer;
-        let taken = match self.sender().as_ref() {
-            Some(sender) => sender.try_send(departure).is_ok(),
-            None => false,
+        let source = Source::from(departure.peer.ip());
+        *self.desk.waiting().entry(source).or_default() += 1;
+        let refused = match self.sender().as_ref() {
+            Some(sender) => sender.try_send(departure).map_err(TrySendError::into_inner),
+            None => Err(departure),
         };
-        if !taken {
-            debug!(%peer, "closed: nobody hands over now");
+        if let Err(departure) = refused {
+            self.desk.left(source);
+            self.desk.put_back(departure, ConnectReject::BUSY);
         }
     }
 
-    /// Hands over what waits, then nothing more.
+    /// Hands nothing over any more, and returns when the kernel has ended what it was at.
     pub(super) fn stop(&self) {
+        self.desk.stopping.store(true, Ordering::SeqCst);
         self.sender().take();
-        // Nothing is ever sent: it ends when the thread does.
-        if self.ended.recv_timeout(STOP_TIME) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
-            warn!("the kernel has not ended its last hand-off; stopping without it");
-            return;
-        }
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(thread) = thread.take() {
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
             // A thread that panicked has said so itself.
             let _ = thread.join();
         }
@@ -137,24 +156,45 @@ impl Handoffs {
     }
 }
 
-fn hand_over(ctl: &Ctl, departure: Departure, reactors: &[ReactorHandle]) {
-    let Departure {
-        handoff,
-        mut socket,
-        peer,
-        portal,
-        place,
-        deadline,
-        reactor,
-    } = departure;
-    if deadline <= Instant::now() {
-        let reason = CloseReason::NegotiationTimeout;
-        return debug!(%peer, %reason, "closed");
+impl Desk {
+    fn serve(&self, departures: &Receiver<Departure>) {
+        for departure in departures {
+            self.left(Source::from(departure.peer.ip()));
+            // Somebody else was given its place: its peer has too many, or is too slow.
+            if departure
+                .place
+                .as_ref()
+                .is_some_and(|place| !place.is_held())
+            {
+                let reason = CloseReason::Evicted;
+                debug!(peer = %departure.peer, %reason, "closed");
+            } else if departure.deadline <= Instant::now() {
+                if let Some(suppressed) = FAILURES.admit(Instant::now()) {
+                    warn!(
+                        suppressed = told(suppressed),
+                        peer = %departure.peer,
+                        "the kernel takes queues too slowly; this one has waited too long"
+                    );
+                }
+                self.put_back(departure, ConnectReject::BUSY);
+            } else {
+                self.hand_over(departure);
+            }
+        }
     }
-    let connect = &handoff.connect;
-    let refused = match gate(ctl, connect) {
-        Err(reject) => Some(reject),
-        Ok(()) => match ctl.hand_off(&handoff, &mut socket) {
+
+    fn hand_over(&self, mut departure: Departure) {
+        let connect = &departure.handoff.connect;
+        if let Err(reject) = gate(&self.ctl, connect) {
+            return self.put_back(departure, reject);
+        }
+        // Looked at after the gate: from here to the end of the ioctl nothing of ours may end a
+        // controller, and whoever stops us waits for that.
+        if self.stopping.load(Ordering::SeqCst) {
+            return self.put_back(departure, ConnectReject::BUSY);
+        }
+        let peer = departure.peer;
+        match self.ctl.hand_off(&departure.handoff, &mut departure.socket) {
             Ok(()) => {
                 if let Some(suppressed) = HANDED_OVER.admit(Instant::now()) {
                     info!(
@@ -167,7 +207,6 @@ fn hand_over(ctl: &Ctl, departure: Departure, reactors: &[ReactorHandle]) {
                         "handed over"
                     );
                 }
-                None
             }
             Err(failed) => {
                 if let Some(suppressed) = FAILURES.admit(Instant::now()) {
@@ -179,27 +218,47 @@ fn hand_over(ctl: &Ctl, departure: Departure, reactors: &[ReactorHandle]) {
                         "the kernel does not take the queue"
                     );
                 }
-                answer(&failed)
+                // In every other case the kernel has the connection, and our descriptor is only to be
+                // closed.
+                if let Some(reject) = answer(&failed) {
+                    self.put_back(departure, reject);
+                }
             }
-        },
-    };
-    // In every other case the kernel has the connection, and our descriptor is only to be closed.
-    if let Some(reject) = refused
-        && let Some(reactor) = reactors.get(reactor)
-    {
+        }
+    }
+
+    /// Has its reactor tell the host why not.
+    fn put_back(&self, departure: Departure, reject: ConnectReject) {
+        let Some(reactor) = self.reactors.get(departure.reactor) else {
+            return;
+        };
         reactor.add_load();
         reactor.send(Message::Returned(Box::new(Returned {
-            stream: socket.into(),
-            peer,
-            portal,
+            stream: departure.socket.into(),
+            peer: departure.peer,
+            portal: departure.portal,
+            place: departure.place,
             refusal: Refusal {
-                connect: handoff.connect.clone(),
+                connect: departure.handoff.connect.clone(),
                 reject,
-                outbox: ConnectRequest::resume(handoff).reject(reject),
+                outbox: ConnectRequest::resume(departure.handoff).reject(reject),
             },
         })));
     }
-    drop(place);
+
+    fn left(&self, source: Source) {
+        let mut waiting = self.waiting();
+        if let Some(count) = waiting.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                waiting.remove(&source);
+            }
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Source, usize>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Judges what the kernel takes on trust, and cleans what it compares in full.

@@ -86,6 +86,8 @@ pub struct Returned {
     pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) portal: usize,
+    /// Its place among those in negotiation, which it has until it is gone, as any that is refused.
+    pub(super) place: Option<Place>,
     pub(super) refusal: Refusal,
 }
 

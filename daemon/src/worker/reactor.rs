@@ -183,10 +183,13 @@ impl Reactor {
             stream,
             peer,
             portal,
+            place,
             refusal,
         } = returned;
         self.take_in(stream, |id, stream| {
-            Connection::returned(id, stream, peer, portal, refusal, now)
+            let mut connection = Connection::returned(id, stream, peer, portal, refusal, now)?;
+            connection.keep(place);
+            Ok(connection)
         });
     }
 

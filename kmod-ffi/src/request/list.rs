@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::mem::offset_of;
+use std::sync::atomic::Ordering;
 
 use nvmf_sys::{ctl_lun_list, ctl_nvmf};
 
@@ -98,7 +99,8 @@ impl Ctl {
 
     /// The text of a list, asked for with twice the space until it fits.
     fn list(&self, what: &str, shape: &Shape, template: &Argument) -> Result<Vec<u8>, KernelError> {
-        let mut space = FIRST_SPACE;
+        // As much as the last list took, and its growth.
+        let mut space = self.list_space.load(Ordering::Relaxed).max(FIRST_SPACE);
         loop {
             let mut argument = template.clone();
             let mut text = vec![0; space];
@@ -112,6 +114,8 @@ impl Ctl {
             if status == shape.ok {
                 let filled = usize::try_from(argument.u32(shape.filled)).unwrap_or(usize::MAX);
                 text.truncate(filled);
+                let wanted = (text.len() + text.len() / 8).next_multiple_of(FIRST_SPACE);
+                self.list_space.store(wanted, Ordering::Relaxed);
                 return Ok(text);
             }
             if status != shape.need_more_space || space >= MOST_SPACE {

@@ -11,6 +11,7 @@ mod session;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 pub use handoff::{HandoffError, RefusedFor, Socket, arguments as handoff_arguments};
 pub use lun::{LunId, NewLun, Storage};
@@ -31,12 +32,17 @@ const ERROR_TEXT: usize = nvmf_sys::CTL_ERROR_STR_LEN as usize;
 #[derive(Clone)]
 pub struct Ctl {
     kernel: Arc<dyn Kernel>,
+    /// Bytes that lists are offered first.
+    list_space: Arc<AtomicUsize>,
 }
 
 impl Ctl {
     /// CTL behind this seam.
     pub fn new(kernel: Arc<dyn Kernel>) -> Self {
-        Self { kernel }
+        Self {
+            kernel,
+            list_space: Arc::default(),
+        }
     }
 
     /// Makes a request; `what` completes "cannot …".

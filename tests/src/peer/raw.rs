@@ -1,7 +1,7 @@
 //! A connection that says whatever it is told to say.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use nvmf_proto::connect::{Connect, ConnectReject};
@@ -10,7 +10,7 @@ use nvmf_proto::handshake::host::Wishes;
 use nvmf_proto::pdu::{Framing, IcReq, append_data_digest};
 use nvmf_proto::sqe::Sqe;
 use nvmf_proto::status::Status;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use zerocopy::IntoBytes;
 
 use super::{PATIENCE, PeerError};
@@ -34,6 +34,24 @@ impl Raw {
         stream.set_write_timeout(Some(PATIENCE))?;
         let framing = Framing::INITIAL;
         Ok(Self { stream, framing })
+    }
+
+    /// Connects from an address of this machine, and gets an ICResp without digests.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn negotiate_from(source: IpAddr, address: SocketAddr) -> Result<Self, PeerError> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+        socket.connect(&address.into())?;
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let framing = Framing::INITIAL;
+        let mut raw = Self { stream, framing };
+        raw.send(IcReq::new(0, 0, false, false).as_bytes())?;
+        raw.receive(128)?;
+        Ok(raw)
     }
 
     /// Connects and gets an ICResp, with these digests in use.

@@ -124,10 +124,33 @@ pub fn open(device: &DeviceSpec) -> Result<Arc<dyn Backend>, StartupError> {
 
 /// Looks before it opens: to open a terminal or a tape does things.
 fn open_path(path: &Path) -> Result<Arc<dyn Backend>, StartupError> {
+    match look_at(path)? {
+        Medium::File => Ok(Arc::new(file::Image::open(path)?)),
+        Medium::Disk => Ok(Arc::new(disk::Disk::open(path)?)),
+    }
+}
+
+/// What a path leads to, if it is storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Medium {
+    /// A regular file that is not empty.
+    File,
+    /// A disk.
+    Disk,
+}
+
+/// Looks at what is to be served, without opening it.
+///
+/// # Errors
+/// Why it cannot be served, as far as that shows from outside.
+pub fn look_at(path: &Path) -> Result<Medium, StartupError> {
     let metadata = fs::metadata(path).map_err(|error| StartupError::opening(path, error))?;
     match metadata.file_type() {
-        kind if kind.is_file() => Ok(Arc::new(file::Image::open(path)?)),
-        kind if os::is_disk(kind) => Ok(Arc::new(disk::Disk::open(path)?)),
+        kind if kind.is_file() && metadata.len() == 0 => {
+            Err(StartupError::DeviceEmpty { path: path.into() })
+        }
+        kind if kind.is_file() => Ok(Medium::File),
+        kind if os::is_disk(kind) => Ok(Medium::Disk),
         kind => Err(StartupError::NotStorage {
             path: path.into(),
             what: what_is(kind),

@@ -18,7 +18,7 @@ use super::{Connection, LIFE_CYCLE, State, Turn};
 use crate::engine::session::Session;
 use crate::log::{Quota, told};
 use crate::worker::close::CloseReason;
-use crate::worker::handoff::{self, Handoffs};
+use crate::worker::handoff;
 use crate::worker::message::{ConnectionId, Refusal};
 use crate::worker::route::{Route, route};
 
@@ -113,7 +113,7 @@ impl Connection {
             Err(request) => (*request, ConnectReject::status(Status::INTERNAL_ERROR)),
             Ok(mut handoff) => match handoff::preflight(&mut handoff) {
                 Err(reject) => (ConnectRequest::resume(handoff), reject),
-                Ok(()) if handoffs.is_none_or(Handoffs::is_full) => {
+                Ok(()) if handoffs.is_none_or(|it| it.is_full_for(self.peer)) => {
                     (ConnectRequest::resume(handoff), ConnectReject::BUSY)
                 }
                 Ok(()) => {
