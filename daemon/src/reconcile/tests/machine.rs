@@ -39,7 +39,7 @@ pub(super) enum Deed {
     /// Somebody makes a port of another front end; LUNs need not exist.
     ForeignPort { map: Vec<(u32, u32)> },
     /// The other machine of a pair shows its port, of any name.
-    PeerPort { name: usize },
+    PeerPort { name: usize, map: Vec<(u32, u32)> },
     /// ctld, or somebody who leaves no trace, makes a port of ours or another name.
     NvmfPort {
         name: usize,
@@ -48,15 +48,19 @@ pub(super) enum Deed {
         online: bool,
     },
     /// Somebody makes something that the lists cannot show.
-    Damage { port: bool, value: usize },
+    Damage {
+        port: bool,
+        value: usize,
+        map: Vec<(u32, u32)>,
+    },
     /// A daemon made a LUN, perhaps a second time.
     OurLun {
         name: usize,
         nsid: u32,
         storage: usize,
     },
-    /// A daemon made a LUN without medium and died.
-    Hollow { name: usize, nsid: u32 },
+    /// A daemon made a LUN of a file that was not there then, and died.
+    Hollow { name: usize, nsid: u32, file: usize },
     /// A daemon made a port, and got so far.
     OurPort {
         wish: PortWish,
@@ -150,7 +154,7 @@ impl Machine {
                 let port = ForeignPort::iscsi("iqn.2012-06.org.example:t", map.iter().copied());
                 self.kernel.add_port(port).ok()?;
             }
-            Deed::PeerPort { name } => {
+            Deed::PeerPort { name, map } => {
                 let port = ForeignPort {
                     frontend: "ha".into(),
                     port_type: 0x100,
@@ -160,6 +164,7 @@ impl Machine {
                         ("subnqn".into(), NAMES[*name].into()),
                         (marker::PORT.into(), NAMES[*name].into()),
                     ],
+                    map: Some(map.iter().copied().collect()),
                     ..ForeignPort::default()
                 };
                 self.kernel.add_port(port).ok()?;
@@ -177,19 +182,23 @@ impl Machine {
                     ctl.map(PortId(id), plun + 1, LunId(*lun)).ok()?;
                 }
             }
-            Deed::Damage { port, value } => {
+            Deed::Damage { port, value, map } => {
                 let values = [
                     "a<b",
                     "</x><nvmfd>",
+                    "a<",
                     "\n</targ_port>\n</lun>\n",
                     "\n</lun>\n<lun id=\"2\">\n",
                     "\n</targ_port>\n<targ_port id=\"4\">\n",
                 ];
                 let options = vec![("note".into(), values[value % values.len()].into())];
+                // With a line of its own in it, nobody can tell whose the map behind it is.
+                let whole = value % values.len() < 3;
+                let map = map.iter().copied().filter(|_| whole);
                 if *port {
                     let port = ForeignPort {
                         options,
-                        ..ForeignPort::iscsi("iqn.2012-06.org.example:d", [])
+                        ..ForeignPort::iscsi("iqn.2012-06.org.example:d", map)
                     };
                     self.kernel.add_port(port).ok()?;
                 } else {
@@ -214,18 +223,21 @@ impl Machine {
                 let lun = self.storages.lun(*storage, 0);
                 ctl.create_lun(&lun.new_lun(&key)).ok()?;
             }
-            Deed::Hollow { name, nsid } => {
+            Deed::Hollow { name, nsid, file } => {
                 let key = marker::NamespaceKey {
                     nqn: NAMES[*name].parse().unwrap(),
                     nsid: *nsid,
                 };
+                let lun = self.storages.lun(*file, 0).new_lun(&key);
                 // It dies between the kernel's warning and the removal.
                 let faults = Faults::new();
                 faults.order_at(1, FaultKind::Crash);
                 let dying = Ctl::new(Arc::new(Faulty::new(self.kernel.clone(), faults)));
-                dying
-                    .create_lun(&self.storages.missing().new_lun(&key))
-                    .unwrap_err();
+                let (file, aside) = (&self.storages.files[*file], &self.storages.missing);
+                std::fs::rename(file, aside).unwrap();
+                let made = dying.create_lun(&lun);
+                std::fs::rename(aside, file).unwrap();
+                made.unwrap_err();
             }
             Deed::OurPort { wish, map, online } => {
                 let port = wish.port(self);
@@ -381,18 +393,29 @@ impl Machine {
         String::from_utf8(text[..end].to_vec()).unwrap()
     }
 
-    /// LUNs in maps of others, by port.
-    pub(super) fn foreign_maps(&self) -> BTreeSet<(u32, u32)> {
-        let ports = self.by_hand().ports().unwrap().ports;
-        let others = ports
-            .iter()
-            .filter(|port| port.frontend != "ha" && port.option(marker::PORT).is_none());
-        let luns = |port: &ListedPort| {
-            let id = port.id;
-            let luns = port.lun_map.clone().unwrap_or_default();
-            luns.into_values().map(move |lun| (id, lun))
+    /// LUNs in maps of others, by port; of ports that cannot be read as well. Of the peer's or of all
+    /// but those.
+    pub(super) fn foreign_maps(&self, peers: bool) -> BTreeSet<(u32, u32)> {
+        let between = |line: &str, from: &str, to: &str| -> Option<u32> {
+            line.strip_prefix(from)?.split(to).next()?.parse().ok()
         };
-        others.flat_map(luns).collect()
+        let mut maps = BTreeSet::new();
+        for object in self.others() {
+            if object.contains("\n\t<frontend_type>ha</") != peers {
+                continue;
+            }
+            let Some(port) = between(&object, "<targ_port id=\"", "\"") else {
+                continue;
+            };
+            for line in object.lines() {
+                let entry = line
+                    .strip_prefix("\t<lun id=\"")
+                    .and_then(|line| line.split_once("\">"));
+                let lun = entry.and_then(|(_, lun)| between(lun, "", "<"));
+                maps.extend(lun.map(|lun| (port, lun)));
+            }
+        }
+        maps
     }
 }
 

@@ -22,7 +22,8 @@ use wish::{LunWish, PortWish, Wish};
 #[derive(Debug, Clone)]
 struct Episode {
     deeds: Vec<Deed>,
-    wish: Wish,
+    /// None: the same as before.
+    wish: Option<Wish>,
     faults: Vec<(u32, FaultKind)>,
 }
 
@@ -56,22 +57,23 @@ fn wish() -> impl Strategy<Value = Wish> {
 
 fn deed() -> impl Strategy<Value = Deed> {
     let map = || collection::vec((0..5_u32, 0..8_u32), 0..4);
-    let others = prop_oneof![20 => Just(NAMES.len() - 1), 1 => 0..NAMES.len()];
+    let others = prop_oneof![2 => Just(NAMES.len() - 1), 1 => 0..NAMES.len()];
     let state = option::weighted(0.8, map());
     prop_oneof![
         4 => (any::<bool>(), option::of(0..8_u32))
             .prop_map(|(ramdisk, id)| Deed::ForeignLun { ramdisk, id }),
         2 => map().prop_map(|map| Deed::ForeignPort { map }),
-        1 => (0..NAMES.len()).prop_map(|name| Deed::PeerPort { name }),
+        1 => (0..NAMES.len(), map()).prop_map(|(name, map)| Deed::PeerPort { name, map }),
         1 => (others, any::<bool>(), map(), any::<bool>()).prop_map(|(name, ctld, map, online)| {
             Deed::NvmfPort { name, ctld, map, online }
         }),
-        1 => (sample::select(vec![false, false, false, true]), 0..5_usize)
-            .prop_map(|(port, value)| Deed::Damage { port, value }),
+        1 => (any::<bool>(), 0..6_usize, map())
+            .prop_map(|(port, value, map)| Deed::Damage { port, value, map }),
         4 => (0..3_usize, 1..5_u32, 0..wish::BAD).prop_map(|(name, nsid, storage)| {
             Deed::OurLun { name, nsid, storage }
         }),
-        1 => (0..3_usize, 1..5_u32).prop_map(|(name, nsid)| Deed::Hollow { name, nsid }),
+        2 => (0..3_usize, 1..5_u32, 0..3_usize)
+            .prop_map(|(name, nsid, file)| Deed::Hollow { name, nsid, file }),
         6 => (port_wish(wish::BAD), state, any::<bool>())
             .prop_map(|(wish, map, online)| Deed::OurPort { wish, map, online }),
         2 => any::<usize>().prop_map(Deed::RemoveLun),
@@ -81,7 +83,7 @@ fn deed() -> impl Strategy<Value = Deed> {
             .prop_map(|(nth, plun, lun)| Deed::Map(nth, plun, lun)),
         1 => (any::<usize>(), 0..5_u32).prop_map(|(nth, plun)| Deed::Unmap(nth, plun)),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(port, drop)| Deed::Remap { port, drop }),
-        1 => (0..3_usize, 8192..65536_u64).prop_map(|(file, bytes)| Deed::Resize { file, bytes }),
+        1 => (1..3_usize, 8192..65536_u64).prop_map(|(file, bytes)| Deed::Resize { file, bytes }),
     ]
 }
 
@@ -111,7 +113,7 @@ fn fault() -> impl Strategy<Value = FaultKind> {
 fn episode() -> impl Strategy<Value = Episode> {
     (
         collection::vec(deed(), 0..6),
-        wish(),
+        option::weighted(0.7, wish()),
         collection::vec((0..25_u32, fault()), 0..4),
     )
         .prop_map(|(deeds, wish, faults)| Episode {
@@ -124,7 +126,8 @@ fn episode() -> impl Strategy<Value = Episode> {
 /// Starts or reloads a daemon, which nothing may let harm others.
 fn run(machine: &Machine, desired: &Desired) -> Result<(), ReconcileError> {
     let (others, all) = (machine.others(), machine.all());
-    let gaps: BTreeSet<_> = gaps(machine);
+    let gaps = gaps(machine);
+    let in_use = oracle::in_use(machine, desired);
     machine.changes.lock().unwrap().clear();
     let result = reconcile(&machine.daemon(), desired);
     assert_eq!(machine.others(), others, "others' things have changed");
@@ -148,23 +151,31 @@ fn run(machine: &Machine, desired: &Desired) -> Result<(), ReconcileError> {
     };
     let mut misuses = machine.misuses();
     // What an operator asks for with a bare -K; and a LUN that fell into another's map, and is taken
-    // back.
+    // back, or that only the other machine of a pair has.
     misuses.retain(|misuse| !shows_all(misuse) && !gaps.contains(misuse));
     assert_eq!(misuses, [""; 0]);
+    let still_in_use = oracle::in_use(machine, desired);
+    for (namespace, instance) in in_use {
+        assert_eq!(
+            still_in_use.get(&namespace),
+            Some(&instance),
+            "{namespace:?}"
+        );
+    }
     if let Err(ReconcileError::Conflict(_)) = &result {
         assert_eq!(machine.all(), all, "a conflict changes nothing");
     }
     result.map(drop)
 }
 
-/// What the fake says when a LUN is removed that another's map had before there was one.
+/// What the fake says when a LUN is removed that another's map had before there was one, or that the
+/// other machine of a pair has.
 fn gaps(machine: &Machine) -> BTreeSet<String> {
     let luns = machine.by_hand().luns().unwrap();
     let there: BTreeSet<u32> = luns.luns.iter().map(|lun| lun.id).collect();
-    machine
-        .foreign_maps()
-        .into_iter()
-        .filter(|(_, lun)| !there.contains(lun))
+    let gaps = machine.foreign_maps(false);
+    let gaps = gaps.into_iter().filter(|(_, lun)| !there.contains(lun));
+    gaps.chain(machine.foreign_maps(true))
         .map(|(port, lun)| format!("removed LUN {lun}, which port {port} still maps"))
         .collect()
 }
@@ -190,20 +201,20 @@ fn settle(machine: &Machine, desired: &Desired) {
 
 fn play(episodes: &[Episode]) {
     let machine = Machine::new();
+    let mut wish = Wish::default();
     for episode in episodes {
         for deed in &episode.deeds {
             machine.perform(deed);
         }
-        let desired = episode.wish.desired(&machine);
+        wish = episode.wish.clone().unwrap_or(wish);
+        let desired = wish.desired(&machine);
         machine.order(&episode.faults);
         // Whatever comes of it: a daemon that failed is started again.
         let _ = run(&machine, &desired);
         machine.faults.clear();
         settle_partly(&machine, &desired);
     }
-    let last = episodes.last().map(|episode| episode.wish.clone());
-    let wish = last.unwrap_or_default().sober();
-    settle(&machine, &wish.desired(&machine));
+    settle(&machine, &wish.sober().desired(&machine));
     settle(&machine, &Desired::nothing());
 }
 

@@ -111,7 +111,11 @@ pub(super) fn holds(machine: &Machine, desired: &Desired) -> Result<(), String> 
     if ports.len() != desired.ports().len() {
         return Err(format!("there are {} ports of ours", ports.len()));
     }
-    let foreign: BTreeSet<u32> = machine.foreign_maps().iter().map(|(_, lun)| *lun).collect();
+    let foreign: BTreeSet<u32> = machine
+        .foreign_maps(false)
+        .iter()
+        .map(|(_, lun)| *lun)
+        .collect();
     let damaged = !machine.by_hand().ports().unwrap().damaged.is_empty();
     for lun in &luns {
         if !used.contains(&lun.id) && !foreign.contains(&lun.id) && !damaged {
@@ -119,6 +123,45 @@ pub(super) fn holds(machine: &Machine, desired: &Desired) -> Result<(), String> 
         }
     }
     Ok(())
+}
+
+/// The LUNs that hosts use and that are right, by name and NSID: nothing may happen to them.
+pub(super) fn in_use(machine: &Machine, desired: &Desired) -> BTreeMap<(String, u32), u64> {
+    let (ports, luns) = (machine.our_ports(), machine.our_luns());
+    let mut in_use = BTreeMap::new();
+    for wanted in desired.ports() {
+        let name = wanted.nqn.as_str();
+        let port = ports
+            .iter()
+            .find(|port| port.option("subnqn") == Some(name));
+        let Some(port) = port.filter(|port| port.online && port.lun_map.is_some()) else {
+            continue;
+        };
+        let Exports::Namespaces(namespaces) = &wanted.exports else {
+            continue;
+        };
+        let right = options(wanted, |key| port.option(key).map(Into::into)).is_ok();
+        let Some(shown) = machine.books.port(port.id).filter(|_| right) else {
+            continue;
+        };
+        for (nsid, lun) in namespaces {
+            let Some(view) = shown.namespaces.get(nsid) else {
+                continue;
+            };
+            let mark = format!("{nsid} {name}");
+            let listed = luns.iter().find(|lun| lun.id == view.id);
+            let right = match lun {
+                DesiredLun::Existing(id) => id.0 == view.id,
+                DesiredLun::Ours(lun) => listed.is_some_and(|listed| {
+                    listed.option("nvmfd_namespace") == Some(&mark) && is_it(listed, lun).is_ok()
+                }),
+            };
+            if right {
+                in_use.insert((name.to_owned(), *nsid), view.instance);
+            }
+        }
+    }
+    in_use
 }
 
 fn options(wanted: &DesiredPort, option: impl Fn(&str) -> Option<String>) -> Result<(), String> {
@@ -141,7 +184,7 @@ fn is_it(listed: &ListedLun, wanted: &OurLun) -> Result<(), String> {
     let bytes = listed.size_blocks * u64::from(listed.blocksize);
     let (backend, option, value, size) = match &wanted.storage {
         Storage::Block { path } => {
-            let size = std::fs::metadata(path).unwrap().len();
+            let size = std::fs::metadata(path).map_or(0, |file| file.len());
             let whole = size - size % u64::from(listed.blocksize);
             ("block", "file", path.clone(), whole)
         }

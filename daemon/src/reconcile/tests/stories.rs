@@ -254,14 +254,17 @@ fn a_port_of_ctld_is_not_touched() {
 #[test]
 fn a_file_that_grows_grows_under_its_hosts() {
     let machine = Machine::new();
-    good(&machine, &desired(&machine, vec![port(0, 1)]));
+    good(&machine, &desired(&machine, vec![port(0, 2)]));
     machine.perform(&Deed::Resize {
-        file: 0,
-        bytes: (2 << 20) + 100,
+        file: 1,
+        bytes: (3 << 20) + 100,
     });
-    let report = good(&machine, &desired(&machine, vec![port(0, 1)]));
-    assert_eq!(report.to_string(), "ports: 1 adopted; LUNs: 1 changed");
-    assert_eq!(machine.our_luns()[0].size_blocks, (2 << 20) / 512);
+    let report = good(&machine, &desired(&machine, vec![port(0, 2)]));
+    assert_eq!(
+        report.to_string(),
+        "ports: 1 adopted; LUNs: 1 adopted, 1 changed"
+    );
+    assert_eq!(machine.our_luns()[1].size_blocks, (3 << 20) / 512);
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub(super) struct PortWish {
 
 #[derive(Debug, Clone)]
 pub(super) enum LunWish {
-    /// The nth LUN that is not ours, round and round; the last number is of none.
+    /// The nth LUN that is not ours, round and round; the last number is of none, the one before of one
+    /// of ours.
     Existing(usize),
     /// Which storage, which identity.
     Ours(usize, usize),
@@ -37,7 +38,7 @@ pub(super) struct Storages {
 }
 
 /// So many numbers there are for LUNs of others.
-pub(super) const EXISTING: usize = 16;
+pub(super) const EXISTING: usize = 24;
 
 /// Storages from here on are of no use.
 pub(super) const BAD: usize = 5;
@@ -49,7 +50,9 @@ impl Storages {
         let (storage, bytes) = match storage {
             0..=2 => {
                 let file = &self.files[storage];
-                (block(file), Some(std::fs::metadata(file).unwrap().len()))
+                // The first never changes, and is not measured.
+                let size = (storage > 0).then(|| std::fs::metadata(file).unwrap().len());
+                (block(file), size)
             }
             3 => (Storage::Ramdisk { size: 1 << 20 }, None),
             4 => (Storage::Ramdisk { size: 2 << 20 }, None),
@@ -67,10 +70,6 @@ impl Storages {
             uuid: (identity == 4).then(|| uuid::Uuid::from_u128(7)),
         }
     }
-
-    pub(super) fn missing(&self) -> OurLun {
-        self.lun(BAD, 0)
-    }
 }
 
 impl PortWish {
@@ -79,9 +78,12 @@ impl PortWish {
         let foreign = machine.foreign_luns();
         let lun = |wish: &LunWish| match *wish {
             LunWish::Existing(nth) => {
-                let found = foreign.get(nth % foreign.len().max(1));
-                let found = found.filter(|_| nth < EXISTING - 1);
-                DesiredLun::Existing(LunId(found.copied().unwrap_or(900)))
+                let found = match EXISTING - nth {
+                    1 => None,
+                    2 => machine.our_luns().first().map(|lun| lun.id),
+                    _ => foreign.get(nth % foreign.len().max(1)).copied(),
+                };
+                DesiredLun::Existing(LunId(found.unwrap_or(900)))
             }
             LunWish::Ours(storage, identity) => {
                 DesiredLun::Ours(machine.storages.lun(storage, identity))
