@@ -68,7 +68,7 @@ fn a_start_a_restart_a_reload_and_a_stop() {
     let report = good(&machine, &reloaded);
     assert_eq!(
         report.to_string(),
-        "ports: 2 changed; LUNs: 1 adopted, 1 removed"
+        "ports: 1 changed, 1 made anew; LUNs: 1 adopted, 1 removed"
     );
     let report = good(&machine, &Desired::nothing());
     assert_eq!(report.to_string(), "ports: 2 removed; LUNs: 1 removed");
