@@ -20,6 +20,7 @@ mod plan;
 mod report;
 mod step;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nvmf_kmod::{Ctl, KernelError};
@@ -86,9 +87,7 @@ pub fn reconcile(ctl: &Ctl, desired: &Desired) -> Result<Report, ReconcileError>
     });
     match plan.steps.first() {
         None => Ok(finished(report, plan)),
-        Some(step) => Err(ReconcileError::Unsettled {
-            step: Box::new(step.clone()),
-        }),
+        Some(step) => Err(unsettled(step)),
     }
 }
 
@@ -98,40 +97,67 @@ pub fn reconcile(ctl: &Ctl, desired: &Desired) -> Result<Report, ReconcileError>
 /// # Errors
 /// The last thing that failed, if anything of ours is left in the end.
 pub fn withdraw(ctl: &Ctl) -> Result<Report, ReconcileError> {
+    let nothing = Desired::nothing();
     let mut report = Report::default();
-    let mut result = Ok(report.clone());
+    let mut failure = None;
     for round in 0..WITHDRAWALS {
         if round > 0 {
             std::thread::sleep(PAUSE);
         }
-        let plan = match look(ctl, &Desired::nothing()) {
-            Ok(plan) if plan.steps.is_empty() => return Ok(finished(report, plan)),
-            Ok(plan) => plan,
-            Err(error) => {
-                result = Err(error);
-                continue;
+        match see(ctl, &nothing) {
+            Ok((_, plan)) if plan.steps.is_empty() => return Ok(finished(report, plan)),
+            Ok((observed, plan)) => {
+                report.add(&plan);
+                failure = remove(ctl, &observed, &plan.steps).err().or(failure);
             }
-        };
-        report.add(&plan);
-        for step in &plan.steps {
-            if let Err(error) = apply(ctl, std::slice::from_ref(step)) {
-                result = Err(error.into());
-                if !matches!(step, Step::RemoveLun { .. }) {
-                    break;
-                }
-            }
+            Err(error) => failure = Some(error),
         }
     }
-    match look(ctl, &Desired::nothing()) {
-        Ok(plan) if plan.steps.is_empty() => Ok(finished(report, plan)),
-        Ok(_) => result,
-        Err(error) => Err(error),
+    match (look(ctl, &nothing)?, failure) {
+        (plan, _) if plan.steps.is_empty() => Ok(finished(report, plan)),
+        (_, Some(failure)) => Err(failure),
+        (plan, None) => Err(unsettled(&plan.steps[0])),
+    }
+}
+
+/// Takes the steps of a removal, and goes on where one fails. LUNs that a port shows which stays, stay.
+fn remove(ctl: &Ctl, observed: &Observed, steps: &[Step]) -> Result<(), ReconcileError> {
+    let mut result = Ok(());
+    let mut staying: Vec<&SeenPort> = Vec::new();
+    for step in steps {
+        let shows = |port: &&SeenPort, id| {
+            let mut shown = port.map.iter().flat_map(BTreeMap::values);
+            port.map.is_none() || shown.any(|shown| shown == id)
+        };
+        if let Step::RemoveLun { id, .. } = step
+            && staying.iter().any(|port| shows(port, id))
+        {
+            continue;
+        }
+        if let Err(error) = apply(ctl, std::slice::from_ref(step)) {
+            if let Step::RemovePort { port, .. } = step {
+                staying.extend(observed.ports.iter().filter(|seen| seen.nqn == port.nqn));
+            }
+            result = Err(error.into());
+        }
+    }
+    result
+}
+
+fn unsettled(step: &Step) -> ReconcileError {
+    ReconcileError::Unsettled {
+        step: Box::new(step.clone()),
     }
 }
 
 fn look(ctl: &Ctl, desired: &Desired) -> Result<Plan, ReconcileError> {
+    see(ctl, desired).map(|(_, plan)| plan)
+}
+
+fn see(ctl: &Ctl, desired: &Desired) -> Result<(Observed, Plan), ReconcileError> {
     let observed = observe(ctl).map_err(ReconcileError::Observe)?;
-    Ok(plan(&observed, desired)?)
+    let plan = plan(&observed, desired)?;
+    Ok((observed, plan))
 }
 
 fn finished(mut report: Report, plan: Plan) -> Report {
@@ -149,7 +175,11 @@ const ROUNDS: usize = 3;
 
 /// How often a stop tries to remove what is ours, and how long it waits between.
 const WITHDRAWALS: usize = 5;
-const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = if cfg!(test) {
+    Duration::ZERO
+} else {
+    Duration::from_millis(200)
+};
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use super::oracle;
 use super::wish::{BAD, LunWish, PortWish, Wish};
 use crate::reconcile::{
     ApplyError, Desired, Outcome, ReconcileError, Report, Step, Subject, everything, reconcile,
+    withdraw,
 };
 
 /// A port with namespaces of the first file, the second, and so on.
@@ -226,6 +227,40 @@ fn a_lun_stays_while_the_port_that_shows_it_cannot_be_taken_back() {
          kernel says: no); left behind: LUN 0 (namespace 1 of a)"
     );
     good(&machine, &wanted);
+}
+
+#[test]
+fn a_port_that_cannot_be_removed_does_not_keep_the_others_from_it() {
+    let machine = Machine::new();
+    let wanted = desired(&machine, vec![port(0, 1), port(1, 1)]);
+    good(&machine, &wanted);
+    // The first is refused every time; the second comes second, once.
+    for nth in [0, 2, 3, 4, 5] {
+        let refused = FaultKind::Refuse(Verdict::new(2, "no"));
+        let fault = fault(nvmf_sys::CTL_PORT_REQ, nth, refused);
+        machine.faults.order(fault);
+    }
+    let error = withdraw(&machine.daemon()).unwrap_err();
+    assert!(
+        error.to_string().starts_with("cannot remove port 3"),
+        "{error}"
+    );
+    assert_eq!(machine.faults.outstanding(), 0);
+    let left = machine.our_ports();
+    let left: Vec<_> = left
+        .iter()
+        .map(|port| port.option("subnqn").unwrap())
+        .collect();
+    assert_eq!(left, [NAMES[0]]);
+    let luns = machine.our_luns();
+    let [lun] = &luns[..] else { panic!("{luns:?}") };
+    assert_eq!(
+        lun.option(crate::reconcile::marker::LUN),
+        Some(&*format!("1 {}", NAMES[0]))
+    );
+    assert_eq!(machine.misuses(), [""; 0]);
+    withdraw(&machine.daemon()).unwrap();
+    assert_eq!(oracle::holds(&machine, &Desired::nothing()), Ok(()));
 }
 
 #[test]
