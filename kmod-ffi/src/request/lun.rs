@@ -116,13 +116,17 @@ impl Ctl {
         argument.put(offset_of!(ctl_lun_req, reqdata.create.serial_num), serial);
         let device_id = &lun.device_id.as_bytes()[..lun.device_id.len().min(64)];
         argument.put(offset_of!(ctl_lun_req, reqdata.create.device_id), device_id);
+        // No LUN's, in case the kernel leaves it so.
+        let id = offset_of!(ctl_lun_req, reqdata.create.req_lun_id);
+        argument.put_u32(id, u32::MAX);
         let kind = nvmf_sys::CTL_LUNREQ_CREATE;
         let list = packed(&what, &lun.arguments())?;
         let backend = lun.storage.backend();
         let made = self.lun_request(&what, backend, kind, &mut argument, Some(&list));
-        let id = LunId(argument.u32(offset_of!(ctl_lun_req, reqdata.create.req_lun_id)));
+        let id = LunId(argument.u32(id));
         if let Err(KernelError::Refused { status, .. }) = made
             && status == nvmf_sys::CTL_LUN_WARNING
+            && id.0 != u32::MAX
         {
             // Its error would hide the one that counts; whoever lists the LUNs finds it again.
             let _ = self.remove_lun(backend, id);
