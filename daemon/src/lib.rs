@@ -8,6 +8,7 @@
 
 pub mod banner;
 pub mod cli;
+pub mod config;
 pub mod engine;
 pub mod error;
 pub mod identity;

@@ -1,0 +1,204 @@
+//! Values that are an amount: sizes and times in words, and numbers within bounds.
+//!
+//! As in [`super::word`], each type is what a key's value may be by itself.
+
+#![forbid(unsafe_code)]
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use nvmf_kmod::request::LunId;
+use serde::Deserialize;
+
+use super::entry::Refusal;
+use super::model::HIGHEST_NSID;
+use super::problem::quoted;
+use crate::cli::value::{maxh2cdata, size};
+use crate::engine::backend::ram::RamSize;
+
+/// The size of a RAM disk.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Ram(pub(super) RamSize);
+
+impl TryFrom<String> for Ram {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let bytes = bytes(&text)?;
+        RamSize::from_bytes(bytes).map(Self).ok_or_else(|| {
+            let better = bytes.max(1).checked_next_multiple_of(512);
+            match better.and_then(RamSize::from_bytes) {
+                Some(better) => Refusal::new(
+                    format!("a RAM disk of {bytes} bytes has no whole blocks of 512"),
+                    format!("use \"{}\" or another multiple of 512", better.bytes()),
+                ),
+                None => Refusal::new(
+                    format!("{} is more than a RAM disk can have", quoted(&text)),
+                    SIZE_EXAMPLE,
+                ),
+            }
+        })
+    }
+}
+
+/// MAXH2CDATA.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Maxh2cdata(pub(super) u32);
+
+impl TryFrom<String> for Maxh2cdata {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        bytes(&text)?;
+        maxh2cdata(&text).map(Self).map_err(|_| {
+            let what = format!("{} cannot be what one PDU carries", quoted(&text));
+            Refusal::new(
+                what,
+                "at least 4k, below 4g and a multiple of 4, as in \"256k\"",
+            )
+        })
+    }
+}
+
+/// Bytes of a block.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct BlockSize(pub(super) u32);
+
+impl TryFrom<String> for BlockSize {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let bytes = u32::try_from(bytes(&text)?).unwrap_or(u32::MAX);
+        if bytes.is_power_of_two() && (512..=64 << 10).contains(&bytes) {
+            return Ok(Self(bytes));
+        }
+        Err(Refusal::new(
+            format!("{} is no size of a block", quoted(&text)),
+            "a power of two from 512 to 64k, as in \"4k\"",
+        ))
+    }
+}
+
+/// How long something may take.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Time(pub(super) Duration);
+
+impl TryFrom<String> for Time {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let milliseconds: u64 = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            _ => 0,
+        };
+        let number = number.parse().ok().filter(|_| milliseconds != 0);
+        let Some(number) = number else {
+            return Err(Refusal::new(
+                format!("{} is no time", quoted(&text)),
+                "a whole number with ms, s or m behind it, as in \"500ms\", \"15s\" or \"2m\"",
+            ));
+        };
+        let milliseconds = milliseconds.checked_mul(number);
+        match milliseconds.filter(|it| (MILLISECONDS_MIN..=MILLISECONDS_MAX).contains(it)) {
+            Some(milliseconds) => Ok(Self(Duration::from_millis(milliseconds))),
+            None => Err(Refusal::new(
+                format!("{} is too short or too long", quoted(&text)),
+                "from 100ms to 5m",
+            )),
+        }
+    }
+}
+
+/// A namespace's number.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "i64")]
+pub(super) struct Nsid(pub(super) u32);
+
+impl TryFrom<i64> for Nsid {
+    type Error = Refusal;
+
+    fn try_from(number: i64) -> Result<Self, Refusal> {
+        let nsid = u32::try_from(number).ok();
+        nsid.filter(|nsid| (1..=HIGHEST_NSID).contains(nsid))
+            .map(Self)
+            .ok_or_else(|| {
+                let hint = format!("from 1 to {HIGHEST_NSID}");
+                Refusal::new(format!("{number} is no NSID"), hint)
+            })
+    }
+}
+
+/// The number of a LUN.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "i64")]
+pub(super) struct Lun(pub(super) LunId);
+
+impl TryFrom<i64> for Lun {
+    type Error = Refusal;
+
+    fn try_from(number: i64) -> Result<Self, Refusal> {
+        match u32::try_from(number) {
+            Ok(number) if number != u32::MAX => Ok(Self(LunId(number))),
+            _ => Err(Refusal::new(
+                format!("{number} is no number of a LUN"),
+                "ctladm devlist shows them, 0 and up",
+            )),
+        }
+    }
+}
+
+/// How many threads.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "i64")]
+pub(super) struct Threads(pub(super) NonZeroUsize);
+
+impl TryFrom<i64> for Threads {
+    type Error = Refusal;
+
+    fn try_from(number: i64) -> Result<Self, Refusal> {
+        counted(number, "number of threads", 1024).map(Self)
+    }
+}
+
+/// How many connections.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "i64")]
+pub(super) struct Count(pub(super) NonZeroUsize);
+
+impl TryFrom<i64> for Count {
+    type Error = Refusal;
+
+    fn try_from(number: i64) -> Result<Self, Refusal> {
+        counted(number, "number of connections", 1_000_000).map(Self)
+    }
+}
+
+const SIZE_EXAMPLE: &str =
+    "a whole number, with k, m, g, t or p behind it if need be, as in \"1g\"";
+
+const MILLISECONDS_MIN: u64 = 100;
+const MILLISECONDS_MAX: u64 = 300_000;
+
+fn bytes(text: &str) -> Result<u64, Refusal> {
+    size(text).map_err(|_| Refusal::new(format!("{} is no size", quoted(text)), SIZE_EXAMPLE))
+}
+
+fn counted(number: i64, what: &str, most: u32) -> Result<NonZeroUsize, Refusal> {
+    let counted = usize::try_from(number).ok().and_then(NonZeroUsize::new);
+    counted
+        .filter(|_| number <= i64::from(most))
+        .ok_or_else(|| {
+            Refusal::new(
+                format!("{number} is no {what}"),
+                format!("from 1 to {most}"),
+            )
+        })
+}

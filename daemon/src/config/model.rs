@@ -1,0 +1,279 @@
+//! What a file asks for, in the types of the rest of the program: nothing here needs to be parsed,
+//! looked up or checked again.
+//!
+//! Portals and subsystems stand in the file's order. What the file leaves out has its default here,
+//! except where the default is the machine's or the command line's affair: that is `None`.
+
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nvmf_kmod::request::LunId;
+use nvmf_proto::nqn::Nqn;
+use serde::Deserialize;
+use tracing::level_filters::LevelFilter;
+use uuid::Uuid;
+
+use crate::cli::Listen;
+use crate::engine::backend::DeviceSpec;
+use crate::engine::backend::ram::RamSize;
+use crate::identity::NamespaceIds;
+use crate::worker::admission::NEGOTIATION_TIME;
+
+/// A whole configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where hosts ask what there is, besides every portal.
+    pub discovery: Listen,
+    /// Where hosts connect; each has a name of its own.
+    pub portals: Vec<Portal>,
+    /// What they connect to; each has a name of its own.
+    pub subsystems: Vec<Subsystem>,
+    /// How much of the daemon peers can hold.
+    pub limits: Limits,
+    /// What is logged, and where.
+    pub log: Log,
+    /// Where counters are read; nowhere, mostly.
+    pub metrics: Vec<SocketAddr>,
+}
+
+/// A place where hosts connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Portal {
+    /// What the file calls it.
+    pub name: String,
+    /// At least one address, and none that another listener has.
+    pub listen: Listen,
+    /// Header digests.
+    pub header_digest: Digest,
+    /// Data digests.
+    pub data_digest: Digest,
+    /// SQ flow control.
+    pub sq_flow_control: SqFlowControl,
+    /// MAXH2CDATA: bytes of data that one H2CData PDU may carry.
+    pub maxh2cdata: u32,
+}
+
+/// Whether connections have digests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Digest {
+    /// They have none.
+    Off,
+    /// Those have them whose host asks.
+    Allow,
+    /// All have them; a host that does not ask is refused.
+    Require,
+}
+
+/// Whether hosts wait for the submission queue's head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SqFlowControl {
+    /// They must.
+    Required,
+    /// They may choose not to.
+    Optional,
+}
+
+/// An NVM subsystem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subsystem {
+    /// Its name.
+    pub nqn: Nqn,
+    /// Where it is served: at least one, as indices of [`Config::portals`].
+    pub portals: BTreeSet<usize>,
+    /// Who may use it, and see it.
+    pub hosts: Hosts,
+    /// End the associations of a host that a reload takes off the list.
+    pub terminate_on_revoke: bool,
+    /// Serial number, 1 to 20 characters of printable ASCII; else the machine's.
+    pub serial: Option<String>,
+    /// What hosts see in it, by NSID, and who serves that.
+    pub namespaces: Namespaces,
+}
+
+/// Who may use a subsystem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hosts {
+    /// Whoever finds it.
+    Any,
+    /// These; there is at least one.
+    Listed(BTreeSet<Nqn>),
+}
+
+impl Hosts {
+    /// Whether this host may use it.
+    pub fn allow(&self, host: &Nqn) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Listed(hosts) => hosts.contains(host),
+        }
+    }
+}
+
+/// Who executes the hosts' commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// FreeBSD's kernel.
+    Kernel,
+    /// This program.
+    User,
+}
+
+/// A subsystem's namespaces, by NSID.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Namespaces {
+    /// FreeBSD's kernel serves them. All their names are such that its lists can hold them.
+    Kernel(BTreeMap<u32, KernelLun>),
+    /// This program serves them.
+    User(BTreeMap<u32, Disk>),
+}
+
+/// What is behind a namespace in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KernelLun {
+    /// A LUN that somebody else made and keeps.
+    Existing(LunId),
+    /// A LUN that we make.
+    Ours {
+        /// Of this; it has at most one of NGUID and EUI64.
+        disk: Disk,
+        /// Bytes of a block, a power of two from 512; else 512, or the disk's own.
+        block_size: Option<u32>,
+    },
+}
+
+/// Storage, as hosts see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// Where the bytes are.
+    pub medium: Medium,
+    /// What hosts may do with them.
+    pub access: Access,
+    /// By what hosts know it.
+    pub ids: Ids,
+}
+
+/// Where bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Medium {
+    /// In a file or disk, by its absolute path.
+    Path(PathBuf),
+    /// In memory.
+    Ram(RamSize),
+}
+
+impl Medium {
+    /// It, as the command line would name it.
+    pub fn device(&self) -> DeviceSpec {
+        match self {
+            Self::Path(path) => DeviceSpec::Path(path.clone()),
+            Self::Ram(size) => DeviceSpec::Ram(*size),
+        }
+    }
+}
+
+/// What hosts may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Read and write.
+    ReadWrite,
+    /// Read.
+    ReadOnly,
+}
+
+/// The identifiers that the file gives a namespace; the others are derived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ids {
+    /// UUID, not nil.
+    pub uuid: Option<Uuid>,
+    /// NGUID, not all zeroes.
+    pub nguid: Option<[u8; 16]>,
+    /// EUI64, not all zeroes.
+    pub eui64: Option<[u8; 8]>,
+}
+
+impl Ids {
+    /// These, and the derived ones where the file gives none.
+    pub fn or(&self, derived: NamespaceIds) -> NamespaceIds {
+        NamespaceIds {
+            uuid: self.uuid.unwrap_or(derived.uuid),
+            nguid: self.nguid.unwrap_or(derived.nguid),
+            eui64: self.eui64.unwrap_or(derived.eui64),
+        }
+    }
+}
+
+/// How much of the daemon peers can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Threads that serve connections; else one per core.
+    pub threads: Option<NonZeroUsize>,
+    /// From accept to the end of negotiation.
+    pub negotiation_time: Duration,
+    /// Connections in negotiation, in all.
+    pub negotiations: NonZeroUsize,
+    /// Connections in negotiation from one IPv4 address or IPv6 /64; no more than in all.
+    pub negotiations_per_address: NonZeroUsize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            threads: None,
+            negotiation_time: NEGOTIATION_TIME,
+            negotiations: NEGOTIATIONS,
+            negotiations_per_address: NEGOTIATIONS_PER_ADDRESS,
+        }
+    }
+}
+
+/// What is logged, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// The least severe lines.
+    pub level: LevelFilter,
+    /// Where to; else to standard error in the foreground, and to syslog in the background.
+    pub destination: Option<Destination>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: LevelFilter::INFO,
+            destination: None,
+        }
+    }
+}
+
+/// Where log lines go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Destination {
+    /// The system's log.
+    Syslog,
+    /// Standard error.
+    Stderr,
+}
+
+/// Port of discovery, as registered for it.
+pub const DISCOVERY_PORT: u16 = 8009;
+
+/// Port of I/O, as registered for NVMe/TCP.
+pub const IO_PORT: u16 = 4420;
+
+/// MAXH2CDATA unless the file says otherwise, as FreeBSD's nvmfd has it.
+pub const MAXH2CDATA: u32 = 256 << 10;
+
+/// Highest NSID, as FreeBSD's kernel has it by default. The same for both modes, so that a subsystem
+/// can move from one to the other.
+pub const HIGHEST_NSID: u32 = nvmf_sys::NVMF_NN;
+
+const NEGOTIATIONS: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
+const NEGOTIATIONS_PER_ADDRESS: NonZeroUsize = NonZeroUsize::new(512).unwrap();
