@@ -15,6 +15,8 @@
 #![forbid(unsafe_code)]
 
 mod ceiling;
+#[path = "../figures/mod.rs"]
+mod figures;
 mod idle;
 mod load;
 mod report;

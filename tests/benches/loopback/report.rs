@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nvmfd_tests::peer::PeerError;
 
+use crate::figures::{median, percentile};
 use crate::idle::Cost;
 use crate::load::Case;
 
@@ -22,16 +23,11 @@ impl Round {
     /// From the latencies of all commands of a round, in nanoseconds.
     pub(crate) fn new(mut latencies: Vec<u64>, elapsed: Duration) -> Self {
         latencies.sort_unstable();
-        let percentile = |percent: usize| {
-            let last = latencies.len().saturating_sub(1);
-            let nanoseconds = latencies.get(last * percent / 100).copied();
-            Duration::from_nanos(nanoseconds.unwrap_or_default()).as_secs_f64() * 1e6
-        };
         let commands = u32::try_from(latencies.len()).unwrap_or(u32::MAX);
         Self {
             iops: f64::from(commands) / elapsed.as_secs_f64(),
-            p50: percentile(50),
-            p99: percentile(99),
+            p50: percentile(&latencies, 50),
+            p99: percentile(&latencies, 99),
         }
     }
 }
@@ -71,16 +67,6 @@ impl Row {
             bare_p50: of(|it| it.bare.p50),
             share: of(|it| it.program.iops / it.bare.iops),
         }
-    }
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    let middle = figures.len() / 2;
-    match (figures.get(middle), figures.len() % 2) {
-        (Some(upper), 0) => (figures[middle - 1] + upper) / 2.0,
-        (Some(middle), _) => *middle,
-        (None, _) => 0.0,
     }
 }
 
