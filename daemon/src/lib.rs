@@ -9,12 +9,15 @@
 pub mod banner;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod engine;
 pub mod error;
+pub mod host;
 pub mod identity;
 pub mod kernel;
 pub mod listen;
 pub mod log;
+pub mod nvmfctl;
 #[expect(unsafe_code, reason = "system calls that no crate wraps")]
 pub mod os;
 pub mod pidfile;
