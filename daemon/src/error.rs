@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use nvmf_kmod::KernelError;
 use nvmf_kmod::module::ModuleError;
 
+use crate::control::OpenError;
 use crate::reconcile::ReconcileError;
 
 /// Why the daemon did not start.
@@ -182,6 +183,9 @@ pub enum StartupError {
     /// The kernel does not tell.
     #[error(transparent)]
     Kernel(KernelError),
+    /// There is no control socket.
+    #[error(transparent)]
+    Control(#[from] OpenError),
     /// The system refuses what every daemon needs.
     #[error("cannot {what}")]
     System {
@@ -246,6 +250,7 @@ impl StartupError {
             Self::NoKernelMode(_) | Self::Export(_) | Self::Kernel(_) => Exit::Unavailable,
             Self::Withdraw(_) => Exit::System,
             Self::PidFile { .. } => Exit::CannotCreate,
+            Self::Control(error) => error.exit(),
             Self::Listen { .. } | Self::System { .. } => Exit::System,
         }
     }
@@ -277,7 +282,7 @@ pub enum Exit {
     Unavailable = 69,
     /// The system's refusal.
     System = 71,
-    /// The pid file.
+    /// The pid file, or the control socket.
     CannotCreate = 73,
     /// Permissions.
     NoPermission = 77,
