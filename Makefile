@@ -3,12 +3,20 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 MANDIR ?= $(PREFIX)/share/man
+# rc, systemd or none; else what this system has. Where the programs are; else where
+# cargo puts them.
+INIT ?=
+PROGRAMS ?=
+
+INSTALL = PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' MANDIR='$(MANDIR)' INIT='$(INIT)' \
+	PROGRAMS='$(PROGRAMS)' sh scripts/install.sh
 
 help:
 	@echo 'make demo           build nvmfd and serve a RAM disk on loopback, until Ctrl-C'
 	@echo 'make test           run every test that this machine can run'
 	@echo 'make build          build nvmfd (release)'
 	@echo 'make install        install into PREFIX ($(PREFIX)), below DESTDIR if that is set'
+	@echo 'make uninstall      remove what that installed; nvmfd.toml stays'
 	@echo 'make lint           formatting, clippy, house rules, documentation'
 	@echo 'make check-freebsd  check and link for FreeBSD, on Linux'
 	@echo 'make bench          measure speed'
@@ -36,14 +44,11 @@ bench:
 
 # Builds only when nothing is built: root needs no compiler.
 install:
-	@[ -x "$${CARGO_TARGET_DIR:-target}/release/nvmfd" ] || $(MAKE) build
-	install -d "$(DESTDIR)$(PREFIX)/sbin"
-	install -m 755 "$${CARGO_TARGET_DIR:-target}/release/nvmfd" "$(DESTDIR)$(PREFIX)/sbin/nvmfd"
-	@for page in man/*.[1-9]; do \
-		[ -e "$$page" ] || continue; \
-		dir="$(DESTDIR)$(MANDIR)/man$${page##*.}"; \
-		echo "install -m 644 $$page $$dir"; \
-		install -d "$$dir" && install -m 644 "$$page" "$$dir" || exit 1; \
-	done
+	@programs='$(PROGRAMS)'; programs=$${programs:-$${CARGO_TARGET_DIR:-target}/release}; \
+		{ [ -x "$$programs/nvmfd" ] && [ -x "$$programs/nvmfctl" ]; } || $(MAKE) build
+	@$(INSTALL) install
 
-.PHONY: help demo build test lint check-freebsd bench install
+uninstall:
+	@$(INSTALL) uninstall
+
+.PHONY: help demo build test lint check-freebsd bench install uninstall
