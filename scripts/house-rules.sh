@@ -1,9 +1,9 @@
 #!/bin/sh
 # The rules of CONTRIBUTING.md that no compiler knows, checked by reading the files:
 # where platform code and unsafe may stand, what the protocol crate must not use,
-# file sizes, unfinished work, machine paths, and the lint of shell scripts, manual
-# pages and links. Prints file:line: what is wrong; exit status 1 if anything is,
-# 75 if a tool was missing and nothing else was wrong. Changes nothing.
+# file sizes, unfinished work, machine paths, the port's list of crates, and the lint of
+# shell scripts, manual pages and links. Prints file:line: what is wrong; exit status 1
+# if anything is, 75 if a tool was missing and nothing else was wrong. Changes nothing.
 
 set -eu
 . "$(dirname "$0")/env.sh"
@@ -100,6 +100,8 @@ for file in $(echo "$all" | grep '\.md$' || true); do
 		[ -e "$(dirname "$file")/$link" ] || report "$file: link to $link, which does not exist"
 	done
 done
+
+report "$(sh scripts/port-crates.sh --check 2>&1 || true)"
 
 shell_scripts=$(for f in $all; do
 	head -n 1 "$f" | LC_ALL=C grep -qE '^#! */.*[/ ](ba)?sh( |$)|^# shellcheck shell=' && echo "$f"
