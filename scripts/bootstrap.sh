@@ -227,6 +227,8 @@ if [ "$level" = test ]; then
 	need shellcheck shellcheck hs-ShellCheck
 	need mandoc mandoc -
 	need tshark tshark tshark
+	# `make install` is for both makes, and a system has one of them.
+	if [ "$system" = freebsd ]; then need gmake - gmake; else need bmake bmake -; fi
 	need_libclang
 	# The Linux hosts in virtual machines run on Debian only; their list is kept beside them.
 	if [ "$system" = debian ]; then
