@@ -5,6 +5,7 @@
 
 mod place;
 mod port;
+mod readme;
 mod service;
 mod tree;
 mod unit;
