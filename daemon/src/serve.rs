@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::banner::{Banner, Served, own_addresses};
 use crate::cli::Options;
+use crate::config::model::Access;
 use crate::engine::backend::{self, DeviceSpec};
 use crate::engine::namespace::{Namespace, Namespaces};
 use crate::error::{Service, StartupError};
@@ -169,7 +170,7 @@ fn open_namespaces(options: &Options) -> Result<Namespaces, StartupError> {
     let ids = identity::namespaces(&options.nqn, &options.devices);
     let mut namespaces = Vec::new();
     for (nsid, (device, ids)) in (1..).zip(options.devices.iter().zip(ids)) {
-        let backend = backend::open(device)?;
+        let backend = backend::open(device, Access::ReadWrite)?.backend();
         namespaces.push(Namespace::new(nsid, device.clone(), backend, ids));
     }
     Ok(Namespaces::new(namespaces))

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use nvmf_kmod::Errno;
 use nvmf_kmod::fake::{LunView, Plane, PortView, Session, StorageView, TakenQueue};
 use nvmf_proto::connect::ConnectReject;
+use nvmfd::config::model::Access;
 use nvmfd::engine::backend::ram::{Ram, RamSize};
 use nvmfd::engine::backend::{self, Backend, DeviceSpec};
 use nvmfd::engine::namespace::{Namespace, Namespaces};
@@ -41,7 +42,8 @@ impl EnginePlane {
             StorageView::Block(None) => return None,
             StorageView::Block(Some(path)) => {
                 let device = DeviceSpec::Path(path.clone());
-                backend::open(&device).map(|backend| (device, backend))
+                let opened = backend::open(&device, Access::ReadWrite);
+                opened.map(|opened| (device, opened.backend()))
             }
         };
         match opened {

@@ -5,13 +5,16 @@
 
 #![forbid(unsafe_code)]
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::file::{Locked, Medium};
-use super::{Backend, Character, Geometry, preferred, what_is, within};
+use super::file::Medium;
+use super::opened::Locked;
+use super::{Backend, Character, Facts, Geometry, Kind, preferred, what_is};
+use crate::config::model::Access;
 use crate::error::{PathText, StartupError};
 use crate::os::{self, DiskFacts};
 
@@ -19,41 +22,35 @@ use crate::os::{self, DiskFacts};
 #[derive(Debug)]
 pub struct Disk {
     medium: Medium,
-    facts: DiskFacts,
+    facts: Facts,
 }
 
 impl Disk {
-    /// Opens the disk at `path` and, where the system can, keeps it from being mounted.
-    ///
-    /// # Errors
-    /// A disk that is in use, not writable or of a form that NVMe does not have.
-    pub fn open(path: &Path) -> Result<Self, StartupError> {
-        let disk = Locked::open(path, os::DISK_OPEN_FLAGS, os::is_disk)?;
-        let facts = os::disk_facts(&disk).map_err(|error| no_facts(path, &disk, error))?;
-        let facts = checked(path, facts)?;
-        Ok(Self {
-            medium: Medium::new(disk, facts.bytes),
+    /// Serves an open disk, of which these facts are true.
+    pub(super) fn new(disk: Locked, facts: Facts) -> Self {
+        Self {
+            medium: Medium::new(disk, &facts),
             facts,
-        })
+        }
     }
 }
 
 impl Backend for Disk {
     fn geometry(&self) -> Geometry {
         Geometry {
-            blocks: self.facts.bytes / u64::from(self.facts.sector),
-            block_size: self.facts.sector,
+            blocks: self.facts.bytes / u64::from(self.facts.block_size),
+            block_size: self.facts.block_size,
         }
     }
 
     fn character(&self) -> Character {
         Character {
             blocking: true,
-            volatile_cache: true,
+            volatile_cache: !self.facts.read_only,
             can_deallocate: self.facts.can_deallocate,
             zeroes_after_deallocate: false,
-            preferred_bytes: preferred(self.facts.preferred, self.facts.sector),
-            read_only: false,
+            preferred_bytes: self.facts.preferred_bytes,
+            read_only: self.facts.read_only,
         }
     }
 
@@ -72,9 +69,9 @@ impl Backend for Disk {
     }
 
     fn deallocate(&self, offset: u64, length: u64) -> io::Result<()> {
-        within(self.facts.bytes, offset, length)?;
+        self.medium.changeable(offset, length)?;
         if self.facts.can_deallocate && length != 0 {
-            os::discard(&self.medium.file, offset, length)?;
+            os::discard(self.medium.file(), offset, length)?;
         }
         Ok(())
     }
@@ -84,7 +81,8 @@ impl Backend for Disk {
     }
 }
 
-fn no_facts(path: &Path, disk: &Locked, error: io::Error) -> StartupError {
+/// Why a disk does not say what it is.
+pub(super) fn no_facts(path: &Path, disk: &File, error: io::Error) -> StartupError {
     match disk.metadata() {
         Ok(metadata) if error.raw_os_error() == Some(Errno::ENOTTY as i32) => {
             StartupError::NotStorage {
@@ -96,19 +94,33 @@ fn no_facts(path: &Path, disk: &Locked, error: io::Error) -> StartupError {
     }
 }
 
-fn checked(path: &Path, facts: DiskFacts) -> Result<DiskFacts, StartupError> {
+/// What a disk says, if it can be served.
+pub(super) fn checked(
+    path: &Path,
+    facts: DiskFacts,
+    access: Access,
+) -> Result<Facts, StartupError> {
     let (path, DiskFacts { bytes, sector, .. }) = (PathText::from(path), facts);
-    if !sector.is_power_of_two() || !(512..=MAX_SECTOR).contains(&sector) {
-        Err(StartupError::DeviceSectors { path, sector })
-    } else if bytes == 0 {
-        Err(StartupError::DeviceEmpty { path })
-    } else {
-        // A last sector that is not whole cannot be served.
-        Ok(DiskFacts {
-            bytes: bytes - bytes % u64::from(sector),
-            ..facts
-        })
+    if !is_sector(sector) {
+        return Err(StartupError::DeviceSectors { path, sector });
     }
+    if bytes < sector.into() {
+        return Err(StartupError::DeviceEmpty { path });
+    }
+    Ok(Facts {
+        kind: Kind::Disk,
+        // A last sector that is not whole cannot be served.
+        bytes: bytes - bytes % u64::from(sector),
+        block_size: sector,
+        preferred_bytes: preferred(facts.preferred, sector),
+        can_deallocate: facts.can_deallocate && access == Access::ReadWrite,
+        read_only: access == Access::ReadOnly,
+    })
+}
+
+/// Whether sectors of this size can be blocks.
+pub(super) fn is_sector(bytes: u32) -> bool {
+    bytes.is_power_of_two() && (512..=MAX_SECTOR).contains(&bytes)
 }
 
 /// The largest block that hosts are known to take.
@@ -120,7 +132,7 @@ mod tests {
 
     use proptest::test_runner::{Config, TestRunner};
 
-    use super::super::model;
+    use super::super::{DeviceSpec, Opened, model, open};
     use super::*;
 
     fn check(bytes: u64, sector: u32) -> Result<u64, String> {
@@ -130,7 +142,7 @@ mod tests {
             preferred: 0,
             can_deallocate: true,
         };
-        checked(Path::new("d"), facts)
+        checked(Path::new("d"), facts, Access::ReadWrite)
             .map(|facts| facts.bytes)
             .map_err(|error| error.report())
     }
@@ -147,6 +159,11 @@ mod tests {
                     .contains("which NVMe does not have")
             );
         }
+    }
+
+    fn opened(disk: &Loop, access: Access) -> Result<Opened, String> {
+        let device = DeviceSpec::Path(disk.0.clone().into());
+        open(&device, access).map_err(|error| error.report())
     }
 
     /// A loop device over a file, gone when dropped.
@@ -183,7 +200,9 @@ mod tests {
     fn a_loop_device_behaves_like_a_vector() {
         let disk = Loop::new(model::SIZE as u64);
         let mut runner = TestRunner::new(Config::with_cases(64));
-        let opened = Disk::open(Path::new(&disk.0)).unwrap();
+        let opened = opened(&disk, Access::ReadWrite).unwrap();
+        let descriptor = opened.descriptor().unwrap().try_clone_to_owned().unwrap();
+        let opened = Disk::new(descriptor.into(), opened.facts());
         assert_eq!(
             opened.geometry(),
             Geometry {
@@ -204,16 +223,13 @@ mod tests {
     #[ignore = "needs Linux, root and loop devices"]
     fn a_disk_in_use_is_refused() {
         let disk = Loop::new(1 << 20);
-        let first = Disk::open(Path::new(&disk.0)).unwrap();
-        let refusal = Disk::open(Path::new(&disk.0))
-            .map(drop)
-            .unwrap_err()
-            .report();
+        let first = opened(&disk, Access::ReadWrite).unwrap();
+        let refusal = opened(&disk, Access::ReadWrite).map(drop).unwrap_err();
         assert!(
             refusal.contains("is in use by this machine; unmount it"),
             "{refusal}"
         );
         drop(first);
-        assert!(Disk::open(Path::new(&disk.0)).is_ok());
+        assert!(opened(&disk, Access::ReadWrite).is_ok());
     }
 }

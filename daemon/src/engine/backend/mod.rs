@@ -6,26 +6,29 @@
 //! and two overlapping requests in flight have no order, as NVMe has it.
 //!
 //! [`ram`] answers at once; [`mod@file`] and [`disk`] may sleep and belong on the I/O pool, which
-//! [`Character::blocking`] says. Descriptors are opened here, once, at start.
+//! [`Character::blocking`] says. Who may look at paths opens devices ([`open`]); who serves them may be
+//! given descriptors and facts instead ([`from_parts`]).
 
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::fs::{self, FileType};
+use std::fs::FileType;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
+pub use facts::{Facts, Kind, PartsError, from_parts};
 pub use nvmf_proto::nvm::Geometry;
+pub use opened::{Medium, Opened, look_at, open};
 
-use crate::error::{PathText, StartupError};
-use crate::os;
+use crate::error::PathText;
 
 pub mod disk;
+mod facts;
 pub mod file;
 #[cfg(test)]
 mod model;
+mod opened;
 pub mod ram;
 
 /// Storage of one namespace. Offsets and lengths are bytes, multiples of the block size.
@@ -108,56 +111,6 @@ impl fmt::Display for DeviceSpec {
     }
 }
 
-/// Opens a device for as long as the daemon runs.
-///
-/// # Errors
-/// Whatever keeps it from being read and written by us alone.
-pub fn open(device: &DeviceSpec) -> Result<Arc<dyn Backend>, StartupError> {
-    match device {
-        DeviceSpec::Ram(size) => Ok(Arc::new(ram::Ram::new(*size))),
-        DeviceSpec::Path(path) => open_path(path),
-        DeviceSpec::Lun(_) => Err(StartupError::Usage {
-            message: format!("{device} is the kernel's to serve; add -K"),
-        }),
-    }
-}
-
-/// Looks before it opens: to open a terminal or a tape does things.
-fn open_path(path: &Path) -> Result<Arc<dyn Backend>, StartupError> {
-    match look_at(path)? {
-        Medium::File => Ok(Arc::new(file::Image::open(path)?)),
-        Medium::Disk => Ok(Arc::new(disk::Disk::open(path)?)),
-    }
-}
-
-/// What a path leads to, if it is storage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Medium {
-    /// A regular file that is not empty.
-    File,
-    /// A disk.
-    Disk,
-}
-
-/// Looks at what is to be served, without opening it.
-///
-/// # Errors
-/// Why it cannot be served, as far as that shows from outside.
-pub fn look_at(path: &Path) -> Result<Medium, StartupError> {
-    let metadata = fs::metadata(path).map_err(|error| StartupError::opening(path, error))?;
-    match metadata.file_type() {
-        kind if kind.is_file() && metadata.len() == 0 => {
-            Err(StartupError::DeviceEmpty { path: path.into() })
-        }
-        kind if kind.is_file() => Ok(Medium::File),
-        kind if os::is_disk(kind) => Ok(Medium::Disk),
-        kind => Err(StartupError::NotStorage {
-            path: path.into(),
-            what: what_is(kind),
-        }),
-    }
-}
-
 fn what_is(kind: FileType) -> &'static str {
     match kind {
         _ if kind.is_file() => "a regular file",
@@ -167,6 +120,14 @@ fn what_is(kind: FileType) -> &'static str {
         _ if kind.is_char_device() => "a character device that is no disk",
         _ if kind.is_block_device() => "a block device that is no disk",
         _ => "no storage",
+    }
+}
+
+/// The refusal of a write to what is read-only; the engine has refused it before.
+fn writable(read_only: bool) -> io::Result<()> {
+    match read_only {
+        true => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+        false => Ok(()),
     }
 }
 
@@ -203,20 +164,6 @@ const MAX_PREFERRED: u32 = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn refusal(path: &str) -> String {
-        open(&DeviceSpec::Path(path.into()))
-            .map(drop)
-            .unwrap_err()
-            .report()
-    }
-
-    #[test]
-    fn what_is_no_storage_is_named() {
-        assert!(refusal("/").starts_with("/ is a directory; name a regular file"));
-        assert!(refusal("/dev/null").contains("is a character device that is no disk"));
-        assert!(refusal("/no/such").starts_with("/no/such: no such file"));
-    }
 
     #[test]
     fn odd_preferences_are_passed_over() {

@@ -13,12 +13,13 @@ use std::io;
 use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{BLOCK_SIZE, Backend, Character, Geometry, length_of, within};
+use super::{BLOCK_SIZE, Backend, Character, Geometry, length_of, within, writable};
 
 /// A RAM disk. Its contents go with it.
 #[derive(Debug)]
 pub struct Ram {
     size: RamSize,
+    read_only: bool,
     shards: Vec<RwLock<Chunks>>,
 }
 
@@ -46,8 +47,15 @@ impl Ram {
     pub fn new(size: RamSize) -> Self {
         Self {
             size,
+            read_only: false,
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
         }
+    }
+
+    /// The same, written by nobody if so: a disk of zeroes.
+    #[must_use]
+    pub fn read_only(self, read_only: bool) -> Self {
+        Self { read_only, ..self }
     }
 
     /// Bytes of memory that hold data now.
@@ -137,10 +145,10 @@ impl Backend for Ram {
         Character {
             blocking: false,
             volatile_cache: false,
-            can_deallocate: true,
-            zeroes_after_deallocate: true,
+            can_deallocate: !self.read_only,
+            zeroes_after_deallocate: !self.read_only,
             preferred_bytes: PAGE,
-            read_only: false,
+            read_only: self.read_only,
         }
     }
 
@@ -159,6 +167,7 @@ impl Backend for Ram {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        writable(self.read_only)?;
         within(self.size.0, offset, length_of(data))?;
         let mut rest = data;
         for piece in pieces(offset, length_of(data)) {
@@ -177,11 +186,13 @@ impl Backend for Ram {
     }
 
     fn write_zeroes(&self, offset: u64, length: u64, _may_deallocate: bool) -> io::Result<()> {
+        writable(self.read_only)?;
         // Chunks that are all zeroes are not kept, allocated or not: nobody can tell.
         self.clear(offset, length)
     }
 
     fn deallocate(&self, offset: u64, length: u64) -> io::Result<()> {
+        writable(self.read_only)?;
         self.clear(offset, length)
     }
 
@@ -247,7 +258,8 @@ const CHUNK: u64 = CHUNK_BYTES as u64;
 /// Maps with a lock each; neighbouring chunks lie in different ones.
 const SHARDS: u64 = 64;
 
-const PAGE: u32 = 4096;
+/// What requests are best multiples of.
+pub(super) const PAGE: u32 = 4096;
 
 #[cfg(test)]
 mod tests {
