@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::banner::{Banner, Served, own_addresses};
 use crate::cli::Options;
-use crate::config::model::Access;
+use crate::config::model::{Access, Digest, Hosts, SqFlowControl};
 use crate::engine::backend::{self, DeviceSpec};
 use crate::engine::namespace::{Namespace, Namespaces};
 use crate::error::{Service, StartupError};
@@ -27,7 +27,7 @@ use crate::identity::{self, HostIdentity, Origin};
 use crate::kernel::KernelMode;
 use crate::pidfile::{self, PidFile};
 use crate::worker::Worker;
-use crate::worker::snapshot::{Engine, Portal, PortalKind, Snapshot, Subsystem, offer};
+use crate::worker::snapshot::{Engine, Limits, Portal, PortalKind, Snapshot, Subsystem, offer};
 use crate::{listen, log};
 
 /// Serves until a signal ends it: SIGHUP, SIGINT, SIGQUIT or SIGTERM, as in FreeBSD's nvmfd.
@@ -50,20 +50,22 @@ pub fn serve(options: &Options, host: &HostIdentity) -> Result<(), StartupError>
         true => None,
         false => Some(PidFile::open(Path::new(pidfile::PATH))?),
     };
+    let io = portals
+        .iter()
+        .filter(|portal| portal.kind == PortalKind::Io);
+    let everywhere = io.map(|portal| portal.id).collect();
     let snapshot = Snapshot {
         generation: generation(),
         portals,
         subsystems: vec![Arc::new(Subsystem {
             nqn: options.nqn.clone(),
             serial: host.serial.clone(),
+            portals: everywhere,
+            hosts: Hosts::Any,
             engine: storage.engine(),
+            terminate_on_revoke: false,
         })],
-        offer: offer(
-            options.header_digest,
-            options.data_digest,
-            options.maxh2cdata,
-            options.optional_flow_control,
-        ),
+        limits: Limits::default(),
     };
     let served = export_and_serve(options, &storage, snapshot, listeners, &mut pidfile);
     if let Some(pidfile) = pidfile {
@@ -84,7 +86,7 @@ fn export_and_serve(
     options: &Options,
     storage: &Storage,
     snapshot: Snapshot,
-    listeners: Vec<TcpListener>,
+    listeners: Listeners,
     pidfile: &mut Option<PidFile>,
 ) -> Result<(), StartupError> {
     let kernel = storage.kernel();
@@ -114,6 +116,8 @@ fn export_and_serve(
     }
     kernel.withdraw()
 }
+
+type Listeners = Vec<(u16, TcpListener)>;
 
 /// Where the bytes are.
 enum Storage {
@@ -148,7 +152,9 @@ impl Storage {
     /// What hosts see.
     fn served(&self) -> Result<Vec<Served>, StartupError> {
         match self {
-            Self::Userspace(namespaces) => Ok(namespaces.iter().map(|it| served(it)).collect()),
+            Self::Userspace(namespaces) => {
+                Ok(namespaces.load().iter().map(|it| served(it)).collect())
+            }
             Self::Kernel(kernel) => kernel.served(),
         }
     }
@@ -171,13 +177,14 @@ fn open_namespaces(options: &Options) -> Result<Namespaces, StartupError> {
     let mut namespaces = Vec::new();
     for (nsid, (device, ids)) in (1..).zip(options.devices.iter().zip(ids)) {
         let backend = backend::open(device, Access::ReadWrite)?.backend();
-        namespaces.push(Namespace::new(nsid, device.clone(), backend, ids));
+        let namespace = Namespace::new(nsid, device.clone(), backend, ids);
+        namespaces.push(Arc::new(namespace));
     }
     Ok(Namespaces::new(namespaces))
 }
 
-/// Binds all listeners; the portal of each has the same index.
-fn bind_portals(options: &Options) -> Result<(Vec<Portal>, Vec<TcpListener>), StartupError> {
+/// Binds all listeners, each with its portal's identifier.
+fn bind_portals(options: &Options) -> Result<(Vec<Arc<Portal>>, Listeners), StartupError> {
     let mut portals = Vec::new();
     let mut listeners = Vec::new();
     let services = [
@@ -192,11 +199,36 @@ fn bind_portals(options: &Options) -> Result<(Vec<Portal>, Vec<TcpListener>), St
         for listener in listen::bind(wanted, service)? {
             let address = listener.local_addr().map_err(system("name a listener"))?;
             let id = u16::try_from(portals.len() + 1).unwrap_or(u16::MAX);
-            portals.push(Portal { id, kind, address });
-            listeners.push(listener);
+            portals.push(Arc::new(Portal {
+                id,
+                name: match kind {
+                    PortalKind::Io => "io".into(),
+                    PortalKind::Discovery => "discovery".into(),
+                },
+                kind,
+                address,
+                offer: offer(
+                    digest(options.header_digest),
+                    digest(options.data_digest),
+                    options.maxh2cdata,
+                    match options.optional_flow_control {
+                        true => SqFlowControl::Optional,
+                        false => SqFlowControl::Required,
+                    },
+                ),
+            }));
+            listeners.push((id, listener));
         }
     }
     Ok((portals, listeners))
+}
+
+/// What -G and -g say.
+fn digest(allowed: bool) -> Digest {
+    match allowed {
+        true => Digest::Allow,
+        false => Digest::Off,
+    }
 }
 
 /// Prints what is served, and the lines to paste on a host.
@@ -254,7 +286,7 @@ fn block_signals() -> Result<SigSet, StartupError> {
 
 fn run(
     snapshot: Snapshot,
-    listeners: Vec<TcpListener>,
+    listeners: Listeners,
     reactors: usize,
     ctl: Option<Ctl>,
     signals: &SigSet,
@@ -262,7 +294,7 @@ fn run(
     for subsystem in &snapshot.subsystems {
         info!(
             subsystem = %subsystem.nqn,
-            namespaces = subsystem.namespaces().map(|it| it.iter().count()),
+            namespaces = subsystem.namespaces().map(|it| it.load().iter().count()),
             io = %addresses(&snapshot, PortalKind::Io),
             discovery = %addresses(&snapshot, PortalKind::Discovery),
             "serving"

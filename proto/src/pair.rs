@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use crate::connect::{CNTLID_DYNAMIC, Connect, Limits};
 use crate::handshake::host::{Established, Progress as HostProgress, Wishes};
-use crate::handshake::{Handshake, Offer, Progress, QueueLimits, host};
+use crate::handshake::{DigestOffer, Handshake, Offer, Progress, QueueLimits, host};
 use crate::host::{Queue as HostQueue, Step as HostStep};
 use crate::pdu::{CommonHeader, PduType, flags};
 use crate::queue::{ADMIN_IN_CAPSULE, Queue, Step};
 use zerocopy::FromBytes;
 
 pub(crate) const OFFER: Offer = Offer {
-    header_digest: true,
-    data_digest: true,
+    header_digest: DigestOffer::Allow,
+    data_digest: DigestOffer::Allow,
     maxh2cdata: 128 * 1024,
     limits: Limits {
         max_admin_entries: 4096,

@@ -6,7 +6,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -46,8 +45,6 @@ const MODEL: &str = "nvmfd";
 #[derive(Debug)]
 pub struct Admin {
     controller: Controller,
-    /// Our address as the host reached it.
-    local: SocketAddr,
     /// When the association ends because an I/O queue is lost.
     lost: Option<Instant>,
     flush: Flush,
@@ -66,12 +63,7 @@ enum Flush {
 
 impl Admin {
     /// A new controller.
-    pub(super) fn new(
-        connect: &Connect,
-        association: &Association,
-        local: SocketAddr,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn new(connect: &Connect, association: &Association, now: Instant) -> Self {
         let subsystem = association.subsystem.as_ref();
         let config = Config {
             kind: if subsystem.is_some() {
@@ -94,7 +86,6 @@ impl Admin {
         };
         Self {
             controller: Controller::new(config, now),
-            local,
             lost: None,
             flush: Flush::Idle,
         }
@@ -174,9 +165,30 @@ impl Session {
             Some(_) => self.property_set(tag, &sqe, turn),
             None => self.admin_command(tag, &sqe, turn),
         }
+        self.complete_events();
+    }
+
+    /// Completes the event requests for which there is an event.
+    fn complete_events(&mut self) {
         while let Some((tag, completion)) = self.admin().and_then(|it| it.controller.next_event()) {
             self.queue.complete(Tag::from(tag), completion);
         }
+    }
+
+    /// These namespaces of the subsystem came, went or changed: the host is told.
+    pub fn namespaces_changed(&mut self, nsids: &[u32]) {
+        if let Some(admin) = self.admin() {
+            admin.controller.namespaces_changed(nsids.iter().copied());
+        }
+        self.complete_events();
+    }
+
+    /// The discovery log that this host sees has changed: it is told.
+    pub fn discovery_changed(&mut self) {
+        if let Some(admin) = self.admin() {
+            admin.controller.discovery_changed();
+        }
+        self.complete_events();
     }
 
     fn property_get(&mut self, tag: Tag, sqe: &Sqe) {
@@ -245,13 +257,14 @@ impl Session {
 
     /// Flushes on the pool, which answers with [`Message::ShutdownFlushed`].
     pub(super) fn flush_all(&mut self, turn: &Turn<'_>) {
-        let namespaces = self.association.namespaces().cloned();
+        let namespaces = self.association.engine().cloned();
         let connection = self.id;
         let Some(admin) = self.admin() else { return };
         match namespaces {
             Some(namespaces) => {
                 admin.flush = Flush::Running;
-                turn.shared.pool.submit(Job {
+                // Flushes have a lane of their own, which is always there.
+                let _ = turn.shared.pool.submit(Job {
                     connection,
                     tag: None,
                     // Durable whether or not the host waits for it.
@@ -274,11 +287,16 @@ impl Session {
             admin.controller.io_queue_created();
         }
         let outcome = {
-            let none = Namespaces::default();
-            let namespaces = association.namespaces().map_or(&none, |it| &**it);
+            let namespaces = association
+                .namespaces()
+                .unwrap_or_else(|| Namespaces::default().load());
             let is_log = matches!(command, AdminCommand::GetLogPage(_));
             let log = if is_log && admin.is_discovery() {
-                discovery::log(&turn.shared.snapshot, admin.local)
+                discovery::log(
+                    &turn.shared.snapshot.load(),
+                    association.origin.local,
+                    &association.hostnqn,
+                )
             } else {
                 DiscoveryLog {
                     generation: 0,
@@ -286,7 +304,7 @@ impl Session {
                 }
             };
             let environment = Environment {
-                namespaces,
+                namespaces: &namespaces,
                 errors: &association.record.errors(),
                 io: association.record.statistics(),
                 discovery: &log,
@@ -303,6 +321,8 @@ impl Session {
                     let granted = admin.controller.io_queues_granted();
                     let cache = admin.controller.write_cache_enabled();
                     association.write_cache.store(cache, Ordering::Relaxed);
+                    let kato = admin.controller.kato();
+                    association.kato.store(kato, Ordering::Relaxed);
                     if write.feature == Feature::NumberOfQueues {
                         association.admit(granted);
                     }

@@ -2,10 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use arc_swap::{ArcSwap, Guard};
 use nvmf_proto::controller::{NamespaceInfo, Namespaces as NamespaceView};
 use nvmf_proto::nvm::Geometry;
 use tracing::error;
@@ -31,7 +32,7 @@ pub struct Namespace {
     /// Identifiers that stay the same across restarts.
     pub ids: NamespaceIds,
     /// Shared by whatever writes; Compare and Write has it alone.
-    pub gate: Gate,
+    pub gate: Arc<Gate>,
 }
 
 /// Keeps writes out of a fused Compare and Write.
@@ -66,7 +67,17 @@ impl Namespace {
             geometry,
             character,
             ids,
-            gate: Gate::default(),
+            gate: Arc::default(),
+        }
+    }
+
+    /// The same, in the place of one on the same medium (which has grown, say): commands of either
+    /// keep out of the other's Compare and Write.
+    #[must_use]
+    pub fn succeeding(self, other: &Self) -> Self {
+        Self {
+            gate: Arc::clone(&other.gate),
+            ..self
         }
     }
 
@@ -100,21 +111,58 @@ impl fmt::Debug for Namespace {
     }
 }
 
-/// The namespaces of a subsystem, by NSID.
+/// The namespaces of a subsystem, by NSID: the same object for as long as the subsystem lives, and
+/// what is in it can be replaced at any time.
 #[derive(Debug, Default)]
-pub struct Namespaces(BTreeMap<u32, Arc<Namespace>>);
+pub struct Namespaces(ArcSwap<ByNsid>);
+
+type ByNsid = BTreeMap<u32, Arc<Namespace>>;
+
+/// The namespaces as they were at one moment. Made for every command, and meant to be short-lived.
+pub struct View(Guard<Arc<ByNsid>>);
 
 impl Namespaces {
     /// These namespaces.
-    pub fn new(namespaces: impl IntoIterator<Item = Namespace>) -> Self {
-        Self(
-            namespaces
-                .into_iter()
-                .map(|it| (it.nsid, Arc::new(it)))
-                .collect(),
-        )
+    pub fn new(namespaces: impl IntoIterator<Item = Arc<Namespace>>) -> Self {
+        Self(ArcSwap::from_pointee(by_nsid(namespaces)))
     }
 
+    /// The namespaces there are now.
+    pub fn load(&self) -> View {
+        View(self.0.load())
+    }
+
+    /// Has these namespaces from now on. The NSIDs of those that came, went or are not the same
+    /// object any more, ascending. Who has begun something with one that went goes on with it.
+    pub fn replace(&self, namespaces: impl IntoIterator<Item = Arc<Namespace>>) -> Vec<u32> {
+        let new = Arc::new(by_nsid(namespaces));
+        let old = self.0.swap(Arc::clone(&new));
+        let changed = |nsid: &&u32| match (old.get(nsid), new.get(nsid)) {
+            (Some(old), Some(new)) => !Arc::ptr_eq(old, new),
+            (Some(_), None) | (None, Some(_)) => true,
+            (None, None) => false,
+        };
+        let all: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+        all.into_iter().filter(changed).copied().collect()
+    }
+
+    /// Puts everything written on stable storage. Failures are logged: nobody is left to tell.
+    pub fn flush_all(&self) {
+        // Owned, because flushes take their time.
+        let namespaces = self.0.load_full();
+        for namespace in namespaces.values().filter(|it| it.character.volatile_cache) {
+            if let Err(error) = namespace.backend.flush() {
+                error!(device = %namespace.device, %error, "flushing failed");
+            }
+        }
+    }
+}
+
+fn by_nsid(namespaces: impl IntoIterator<Item = Arc<Namespace>>) -> ByNsid {
+    namespaces.into_iter().map(|it| (it.nsid, it)).collect()
+}
+
+impl View {
     /// The namespace with this NSID.
     pub fn by_nsid(&self, nsid: u32) -> Option<&Arc<Namespace>> {
         self.0.get(&nsid)
@@ -124,18 +172,9 @@ impl Namespaces {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Namespace>> {
         self.0.values()
     }
-
-    /// Puts everything written on stable storage. Failures are logged: nobody is left to tell.
-    pub fn flush_all(&self) {
-        for namespace in self.iter().filter(|it| it.character.volatile_cache) {
-            if let Err(error) = namespace.backend.flush() {
-                error!(device = %namespace.device, %error, "flushing failed");
-            }
-        }
-    }
 }
 
-impl NamespaceView for Namespaces {
+impl NamespaceView for View {
     fn get(&self, nsid: u32) -> Option<NamespaceInfo> {
         self.by_nsid(nsid).map(|namespace| namespace.info())
     }
@@ -149,5 +188,57 @@ impl NamespaceView for Namespaces {
 
     fn highest(&self) -> u32 {
         HIGHEST_NSID
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::engine::backend::ram::{Ram, RamSize};
+
+    fn namespace(nsid: u32, blocks: u64) -> Arc<Namespace> {
+        let size = RamSize::from_bytes(blocks * 512).unwrap();
+        let ids = NamespaceIds {
+            uuid: Uuid::from_u128(nsid.into()),
+            nguid: [0; 16],
+            eui64: [0; 8],
+        };
+        let backend = Arc::new(Ram::new(size));
+        Arc::new(Namespace::new(nsid, DeviceSpec::Ram(size), backend, ids))
+    }
+
+    fn active(view: &View) -> Vec<u32> {
+        std::iter::successors(view.next_active(0), |&nsid| view.next_active(nsid)).collect()
+    }
+
+    #[test]
+    fn what_came_went_or_changed_is_told_and_nothing_else() {
+        let [one, two, three] = [1, 2, 3].map(|nsid| namespace(nsid, 8));
+        let namespaces = Namespaces::new([&one, &two].map(Arc::clone));
+        let before = namespaces.load();
+        assert_eq!(namespaces.replace([&one, &two].map(Arc::clone)), [0_u32; 0]);
+        let grown = namespace(2, 16);
+        let changed = namespaces.replace([&three, &grown].map(Arc::clone));
+        assert_eq!(changed, [1, 2, 3]);
+        let after = namespaces.load();
+        assert_eq!((active(&before), active(&after)), (vec![1, 2], vec![2, 3]));
+        assert_eq!(after.get(2).unwrap().geometry.blocks, 16);
+        assert_eq!(before.get(2).unwrap().geometry.blocks, 8);
+        assert_eq!(namespaces.replace([]), [2_u32, 3]);
+        assert_eq!(namespaces.load().iter().count(), 0);
+    }
+
+    #[test]
+    fn a_successor_keeps_writes_out_of_its_predecessors_fused_commands() {
+        let old = namespace(1, 8);
+        let size = RamSize::from_bytes(8192).unwrap();
+        let (device, backend) = (DeviceSpec::Ram(size), Arc::new(Ram::new(size)));
+        let new = Namespace::new(1, device, backend, old.ids).succeeding(&old);
+        let alone = old.gate.write();
+        assert!(new.gate.0.try_read().is_err());
+        drop(alone);
+        assert!(new.gate.0.try_read().is_ok());
     }
 }

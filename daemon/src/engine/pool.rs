@@ -6,10 +6,10 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -77,9 +77,19 @@ pub struct Job {
     pub task: Task,
 }
 
+/// What became of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Submitted {
+    /// It will be done, or dropped once nobody waits for it.
+    Queued,
+    /// Its namespace is not served any more; nobody will do it.
+    NamespaceGone,
+}
+
 /// The threads, in lanes: a namespace whose disk hangs holds up no other.
 #[derive(Debug)]
 pub struct Pool {
+    reactors: Arc<[ReactorHandle]>,
     lanes: Mutex<Option<Lanes>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -87,10 +97,17 @@ pub struct Pool {
 #[derive(Debug)]
 struct Lanes {
     flush: Sender<Job>,
-    namespaces: HashMap<LaneId, Sender<Job>>,
+    namespaces: HashMap<LaneId, Lane>,
 }
 
-/// Names a namespace's lane: the address of the namespace, which lives as long as the pool.
+#[derive(Debug)]
+struct Lane {
+    sender: Sender<Job>,
+    /// Kept, so that no other namespace can have its address while there is a lane of that name.
+    _namespace: Arc<Namespace>,
+}
+
+/// Names a namespace's lane: the address of the namespace.
 type LaneId = usize;
 
 impl Pool {
@@ -98,65 +115,112 @@ impl Pool {
     ///
     /// # Errors
     /// The system's, when it has no threads left.
-    pub fn start<'a>(
+    pub fn start(
         reactors: &Arc<[ReactorHandle]>,
-        namespaces: impl Iterator<Item = &'a Arc<Namespace>>,
+        namespaces: &[Arc<Namespace>],
     ) -> io::Result<Self> {
-        let namespaces: Vec<_> = namespaces.collect();
-        let share = (ALL_THREADS / namespaces.len().max(1)).max(1);
         let mut threads = Vec::new();
         let flush = lane("flush", FLUSH_THREADS, reactors, &mut threads)?;
-        let mut lanes = HashMap::new();
-        for namespace in namespaces {
+        let pool = Self {
+            reactors: Arc::clone(reactors),
+            lanes: Mutex::new(Some(Lanes {
+                flush,
+                namespaces: HashMap::new(),
+            })),
+            threads: Mutex::new(threads),
+        };
+        pool.add(namespaces)?;
+        Ok(pool)
+    }
+
+    /// Makes lanes for those of these namespaces that have none.
+    ///
+    /// # Errors
+    /// The system's, when it has no threads left; no lane is made then.
+    pub fn add(&self, namespaces: &[Arc<Namespace>]) -> io::Result<()> {
+        let mut guard = self.lanes();
+        let Some(lanes) = guard.as_mut() else {
+            return Ok(());
+        };
+        let there = &lanes.namespaces;
+        let new: Vec<_> = namespaces
+            .iter()
+            .filter(|it| !there.contains_key(&lane_of(it)))
+            .collect();
+        // Lanes that are there keep what they have: the bound is one of order, not of law.
+        let share = (ALL_THREADS / (there.len() + new.len()).max(1)).max(1);
+        let mut threads = Vec::new();
+        let mut made = Vec::new();
+        for namespace in new {
             let most = if namespace.character.blocking {
                 DISK_THREADS
             } else {
                 MEMORY_THREADS
             };
             let name = format!("nsid {}", namespace.nsid);
-            let sender = lane(&name, most.min(share), reactors, &mut threads)?;
-            lanes.insert(lane_of(namespace), sender);
+            let sender = lane(&name, most.min(share), &self.reactors, &mut threads)?;
+            let lane = Lane {
+                sender,
+                _namespace: Arc::clone(namespace),
+            };
+            made.push((lane_of(namespace), lane));
         }
-        let lanes = Mutex::new(Some(Lanes {
-            flush,
-            namespaces: lanes,
-        }));
-        Ok(Self {
-            lanes,
-            threads: Mutex::new(threads),
-        })
+        lanes.namespaces.extend(made);
+        self.threads().append(&mut threads);
+        Ok(())
+    }
+
+    /// Retires the lanes of all namespaces but these: their threads end when the jobs that are left
+    /// have.
+    pub fn keep(&self, namespaces: &[Arc<Namespace>]) {
+        let kept: HashSet<_> = namespaces.iter().map(lane_of).collect();
+        if let Some(lanes) = self.lanes().as_mut() {
+            lanes.namespaces.retain(|lane, _| kept.contains(lane));
+        }
+        // Those that have ended by now; nobody waits for a disk that hangs.
+        self.threads().retain(|thread| !thread.is_finished());
     }
 
     /// Queues a job.
-    pub fn submit(&self, job: Job) {
-        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(lanes) = lanes.as_ref() else { return };
-        let lane = match &job.task {
+    pub fn submit(&self, job: Job) -> Submitted {
+        let lanes = self.lanes();
+        // Without any, the last connection is gone, and nobody waits for an answer.
+        let Some(lanes) = lanes.as_ref() else {
+            return Submitted::Queued;
+        };
+        let sender = match &job.task {
             Task::Command { namespace, .. } | Task::Fused { namespace, .. } => {
-                lanes.namespaces.get(&lane_of(namespace))
+                let lane = lanes.namespaces.get(&lane_of(namespace));
+                lane.map(|lane| &lane.sender)
             }
             Task::FlushAll(_) => Some(&lanes.flush),
         };
-        if let Some(lane) = lane {
-            // Fails only when every thread is gone, which is after the last connection.
-            let _ = lane.send(job);
+        match sender {
+            Some(sender) => {
+                // Fails only when every thread has panicked, which each has said itself.
+                let _ = sender.send(job);
+                Submitted::Queued
+            }
+            None => Submitted::NamespaceGone,
         }
     }
 
     /// Ends the threads once the jobs that are left have ended.
     pub fn stop(&self) {
-        drop(
-            self.lanes
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(self.lanes().take());
+        let threads = std::mem::take(&mut *self.threads());
         for thread in threads {
             // A thread that panicked has said so itself.
             let _ = thread.join();
         }
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Option<Lanes>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,7 +7,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -17,12 +16,12 @@ use nvmf_proto::handshake::{ConnectRequest, QueueLimits};
 use nvmf_proto::nvm::{self, Command};
 use nvmf_proto::outbox::Outbox;
 use nvmf_proto::queue::{ADMIN_IN_CAPSULE, Queue, Step, Tag};
-use nvmf_proto::sqe::Sqe;
+use nvmf_proto::sqe::{Data, Sqe};
 use nvmf_proto::status::Status;
 
 use super::admin::Admin;
-use super::namespace::Namespace;
-use super::pool::{Job, Task};
+use super::namespace::{Namespace, View};
+use super::pool::{Job, Submitted, Task};
 use super::{Executed, io};
 use crate::worker::Shared;
 use crate::worker::close::CloseReason;
@@ -68,13 +67,12 @@ impl Session {
         request: ConnectRequest,
         id: ConnectionId,
         association: Arc<Association>,
-        local: SocketAddr,
         turn: &Turn<'_>,
     ) -> Self {
         let connect = request.connect();
         let qid = connect.qid;
         let (role, in_capsule) = if qid == 0 {
-            let admin = Admin::new(connect, &association, local, turn.now);
+            let admin = Admin::new(connect, &association, turn.now);
             (Role::Admin(Box::new(admin)), ADMIN_IN_CAPSULE)
         } else {
             (Role::Io { qid }, IO_IN_CAPSULE)
@@ -168,12 +166,15 @@ impl Session {
         let judged = match &mut self.role {
             Role::Admin(admin) => {
                 admin.saw_traffic(turn.now);
+                self.association.saw_command(turn.now);
                 admin.judge(&sqe)
             }
             Role::Io { .. } => {
-                self.association.saw_traffic();
-                self.parse(&sqe).map(|(namespace, command)| {
-                    self.association.record.count(&command, &namespace.geometry);
+                let association = &self.association;
+                association.saw_traffic(turn.now);
+                let namespaces = association.namespaces();
+                parse(namespaces.as_ref(), &sqe).map(|(namespace, command)| {
+                    association.record.count(&command, &namespace.geometry);
                     command.data(&namespace.geometry)
                 })
             }
@@ -195,29 +196,11 @@ impl Session {
         }
     }
 
-    /// The namespace and the command that an I/O queue's entry names.
-    fn parse(&self, sqe: &Sqe) -> Result<(&Arc<Namespace>, Command), Status> {
-        if sqe.fctype().is_some() {
-            // Disconnect is not offered (OFCS 0), and nothing else is for I/O queues.
-            return Err(Status::INVALID_OPCODE.dnr());
-        }
-        let namespace = self
-            .association
-            .namespaces()
-            .and_then(|namespaces| namespaces.by_nsid(sqe.nsid.get()))
-            .ok_or(Status::INVALID_NAMESPACE.dnr())?;
-        Ok((
-            namespace,
-            Command::parse(sqe, &namespace.geometry, MAX_TRANSFER)?,
-        ))
-    }
-
     fn execute_io(&mut self, tag: Tag, turn: &Turn<'_>) {
         let data = self.queue.take_data(tag);
+        let namespaces = self.association.namespaces();
         let parsed = match self.queue.sqe(tag) {
-            Some(sqe) => self
-                .parse(sqe)
-                .map(|(namespace, command)| (Arc::clone(namespace), command)),
+            Some(sqe) => parse_with(namespaces.as_ref(), sqe, &data),
             None => return,
         };
         let durable = self.is_durable();
@@ -225,21 +208,18 @@ impl Session {
             Ok((namespace, command))
                 if namespace.character.blocking || io::takes_long(&command) =>
             {
-                self.submit(
-                    tag,
-                    Task::Command {
-                        namespace,
-                        command,
-                        data,
-                        durable,
-                    },
-                    turn,
-                );
+                let task = Task::Command {
+                    namespace: Arc::clone(namespace),
+                    command,
+                    data,
+                    durable,
+                };
+                self.submit(tag, task, turn);
             }
             Ok((namespace, command)) => {
                 self.answer(
                     tag,
-                    io::execute(&namespace, &command, &data, durable, &self.alive),
+                    io::execute(namespace, &command, &data, durable, &self.alive),
                 );
             }
             Err(status) => self.answer(tag, Executed::Done(status.into())),
@@ -248,7 +228,7 @@ impl Session {
 
     fn execute_fused(&mut self, first: Tag, second: Tag, turn: &Turn<'_>) {
         let (expected, data) = (self.queue.take_data(first), self.queue.take_data(second));
-        match self.parse_fused(first, second) {
+        match self.parse_fused((first, &expected), (second, &data)) {
             Ok((namespace, extent, fua)) => {
                 // Even in memory: the pool may wait until other writes have ended, a reactor may not.
                 let durable = self.is_durable() || fua;
@@ -267,11 +247,15 @@ impl Session {
 
     fn parse_fused(
         &self,
-        first: Tag,
-        second: Tag,
+        first: (Tag, &[u8]),
+        second: (Tag, &[u8]),
     ) -> Result<(Arc<Namespace>, nvm::Extent, bool), Status> {
         let invalid = Status::INVALID_FIELD.dnr();
-        let parse = |tag| self.parse(self.queue.sqe(tag).ok_or(invalid)?);
+        let namespaces = self.association.namespaces();
+        let parse = |(tag, data)| {
+            let sqe = self.queue.sqe(tag).ok_or(invalid)?;
+            parse_with(namespaces.as_ref(), sqe, data)
+        };
         let ((namespace, compare), (other, write)) = (parse(first)?, parse(second)?);
         nvm::fused_pair(&compare, &write)?;
         match (compare, write) {
@@ -290,14 +274,25 @@ impl Session {
     }
 
     fn submit(&mut self, tag: Tag, task: Task, turn: &Turn<'_>) {
-        self.jobs += 1;
         let alive = Arc::clone(&self.alive);
-        turn.shared.pool.submit(Job {
+        let submitted = turn.shared.pool.submit(Job {
             connection: self.id,
             tag: Some(tag),
             alive,
             task,
         });
+        match submitted {
+            Submitted::Queued => self.jobs += 1,
+            // It went between the look at it and now.
+            Submitted::NamespaceGone => {
+                let gone = Completion::error(Status::INVALID_NAMESPACE.dnr());
+                let executed = match self.queue.partner(tag) {
+                    Some(_) => Executed::Fused(gone, gone),
+                    None => Executed::Done(gone),
+                };
+                self.answer(tag, executed);
+            }
+        }
     }
 
     /// The pool has executed a command.
@@ -424,5 +419,39 @@ impl Session {
             }
         }
         std::mem::take(self.queue.outbox())
+    }
+}
+
+/// The namespace and the command that an I/O queue's entry names.
+fn parse<'a>(
+    namespaces: Option<&'a View>,
+    sqe: &Sqe,
+) -> Result<(&'a Arc<Namespace>, Command), Status> {
+    if sqe.fctype().is_some() {
+        // Disconnect is not offered (OFCS 0), and nothing else is for I/O queues.
+        return Err(Status::INVALID_OPCODE.dnr());
+    }
+    let namespace = namespaces
+        .and_then(|namespaces| namespaces.by_nsid(sqe.nsid.get()))
+        .ok_or(Status::INVALID_NAMESPACE.dnr())?;
+    Ok((
+        namespace,
+        Command::parse(sqe, &namespace.geometry, MAX_TRANSFER)?,
+    ))
+}
+
+/// The same, once its data is there. While it was on its way the namespace may have been replaced by
+/// one with other blocks, of which it would be too much or too little.
+fn parse_with<'a>(
+    namespaces: Option<&'a View>,
+    sqe: &Sqe,
+    data: &[u8],
+) -> Result<(&'a Arc<Namespace>, Command), Status> {
+    let (namespace, command) = parse(namespaces, sqe)?;
+    match command.data(&namespace.geometry) {
+        Data::FromHost(bytes) if bytes as usize != data.len() => {
+            Err(Status::INVALID_NAMESPACE.dnr())
+        }
+        Data::FromHost(_) | Data::ToHost(_) | Data::None => Ok((namespace, command)),
     }
 }

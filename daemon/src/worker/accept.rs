@@ -1,19 +1,22 @@
 //! Connections taken in and dealt out to the reactors. No byte of a peer is read here.
+//!
+//! One thread has all listeners. Others come and go while it runs ([`Accepting::replace`]).
 
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
 use std::io;
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Registry as Poller, Token, Waker};
 use tracing::{debug, error, warn};
 
-use super::admission::Admission;
-use super::message::{Accepted, Message, ReactorHandle, WAKER};
+use super::Shared;
+use super::message::{Accepted, Message, WAKER};
 
 /// Accepted in one go before the other listeners have their turn.
 const BATCH: usize = 64;
@@ -24,71 +27,91 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// The listeners and whom to give connections to.
 pub(super) struct Acceptor {
     poll: Poll,
-    listeners: Vec<TcpListener>,
-    reactors: Arc<[ReactorHandle]>,
-    admission: Admission,
-    stop: Arc<AtomicBool>,
+    wishes: Receiver<Wish>,
+    listeners: HashMap<u16, TcpListener>,
+    shared: Arc<Shared>,
 }
 
-/// Stops an [`Acceptor`] that runs.
+/// Reaches an [`Acceptor`] that runs.
 #[derive(Debug)]
-pub(super) struct StopAccepting {
-    stop: Arc<AtomicBool>,
+pub(super) struct Accepting {
+    poller: Poller,
     waker: Waker,
+    wishes: Sender<Wish>,
 }
 
-impl StopAccepting {
+/// Listeners that wait for connections already, and are nobody's yet.
+pub(super) struct Ready(Vec<(u16, TcpListener)>);
+
+enum Wish {
+    /// Take these in, close those of portals that are gone, and say when that is done.
+    Replace(Ready, Sender<()>),
+    Stop,
+}
+
+impl Accepting {
+    /// Makes listeners ready: the last step that can fail.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn prepare(&self, listeners: Vec<(u16, StdListener)>) -> io::Result<Ready> {
+        prepare(&self.poller, listeners)
+    }
+
+    /// From now on these are listened to as well, and those whose portal the snapshot does not have
+    /// are closed when this returns.
+    pub(super) fn replace(&self, listeners: Ready) {
+        let (done, replaced) = bounded(1);
+        self.wish(Wish::Replace(listeners, done));
+        // An error says that the acceptor has ended, and its listeners with it.
+        let _ = replaced.recv();
+    }
+
     /// No connection is taken in any more; the listeners are closed.
     pub(super) fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-        // A waker that fails has no poll left to wake.
+        self.wish(Wish::Stop);
+    }
+
+    fn wish(&self, wish: Wish) {
+        // Either fails only when nobody is left to be told.
+        let _ = self.wishes.send(wish);
         let _ = self.waker.wake();
     }
 }
 
 impl Acceptor {
-    /// Takes listeners over; the index of each is its portal's.
+    /// Takes listeners over, each with its portal's identifier.
     ///
     /// # Errors
     /// The system's, when it has no descriptor for a poll.
     pub(super) fn new(
-        listeners: Vec<StdListener>,
-        reactors: Arc<[ReactorHandle]>,
-        admission: Admission,
-    ) -> io::Result<(Self, StopAccepting)> {
+        listeners: Vec<(u16, StdListener)>,
+        shared: Arc<Shared>,
+    ) -> io::Result<(Self, Accepting)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
-        let mut ours = Vec::new();
-        for (portal, listener) in listeners.into_iter().enumerate() {
-            listener.set_nonblocking(true)?;
-            let mut listener = TcpListener::from_std(listener);
-            poll.registry()
-                .register(&mut listener, Token(portal), Interest::READABLE)?;
-            ours.push(listener);
-        }
-        let stop = Arc::new(AtomicBool::new(false));
-        let handle = StopAccepting {
-            stop: Arc::clone(&stop),
+        let Ready(listeners) = prepare(poll.registry(), listeners)?;
+        let (sender, wishes) = unbounded();
+        let accepting = Accepting {
+            poller: poll.registry().try_clone()?,
             waker,
+            wishes: sender,
         };
-        Ok((
-            Self {
-                poll,
-                listeners: ours,
-                reactors,
-                admission,
-                stop,
-            },
-            handle,
-        ))
+        let acceptor = Self {
+            poll,
+            wishes,
+            listeners: listeners.into_iter().collect(),
+            shared,
+        };
+        Ok((acceptor, accepting))
     }
 
     /// Accepts until it is told to stop.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(64);
         // Listeners that may have more than was taken; edges do not come again for it.
-        let mut waiting: Vec<usize> = Vec::new();
-        while !self.stop.load(Ordering::Acquire) {
+        let mut waiting: Vec<u16> = Vec::new();
+        loop {
             let timeout = if waiting.is_empty() {
                 None
             } else {
@@ -101,8 +124,22 @@ impl Acceptor {
                 }
                 continue;
             }
-            for Token(portal) in events.iter().map(mio::event::Event::token) {
-                if portal < self.listeners.len() && !waiting.contains(&portal) {
+            while let Ok(wish) = self.wishes.try_recv() {
+                match wish {
+                    Wish::Stop => return,
+                    Wish::Replace(Ready(new), done) => {
+                        // What came before we had them has had its event.
+                        waiting.extend(new.iter().map(|(portal, _)| portal));
+                        self.replace(new);
+                        // Whoever asked may have given up.
+                        let _ = done.send(());
+                    }
+                }
+            }
+            for Token(token) in events.iter().map(mio::event::Event::token) {
+                if let Ok(portal) = u16::try_from(token)
+                    && !waiting.contains(&portal)
+                {
                     waiting.push(portal);
                 }
             }
@@ -110,9 +147,19 @@ impl Acceptor {
         }
     }
 
+    fn replace(&mut self, new: Vec<(u16, TcpListener)>) {
+        self.listeners.extend(new);
+        let snapshot = self.shared.snapshot.load();
+        let gone = |portal: &u16| snapshot.portal(*portal).is_none();
+        for (_, mut listener) in self.listeners.extract_if(|portal, _| gone(portal)) {
+            // Closing it does the same, once no other process has it.
+            let _ = self.poll.registry().deregister(&mut listener);
+        }
+    }
+
     /// Whether there may be more.
-    fn accept_batch(&self, portal: usize) -> bool {
-        let Some(listener) = self.listeners.get(portal) else {
+    fn accept_batch(&self, portal: u16) -> bool {
+        let Some(listener) = self.listeners.get(&portal) else {
             return false;
         };
         for _ in 0..BATCH {
@@ -124,20 +171,21 @@ impl Acceptor {
         true
     }
 
-    fn deal(&self, portal: usize, stream: TcpStream, peer: std::net::SocketAddr) {
-        let Some((index, reactor)) = self
-            .reactors
+    fn deal(&self, portal: u16, stream: TcpStream, peer: std::net::SocketAddr) {
+        let reactors = &self.shared.reactors;
+        let Some((index, reactor)) = reactors
             .iter()
             .enumerate()
             .min_by_key(|(_, reactor)| reactor.load())
         else {
             return;
         };
-        let (place, evicted) = self.admission.enter(peer.ip(), index);
-        if let Some(evicted) = evicted
-            && let Some(owner) = self.reactors.get(evicted.reactor)
-        {
-            owner.send(Message::Evict(evicted.id));
+        let limits = self.shared.snapshot.load().limits;
+        let (place, evicted) = self.shared.admission.enter(peer.ip(), index, &limits);
+        for evicted in evicted {
+            if let Some(owner) = reactors.get(evicted.reactor) {
+                owner.send(Message::Evict(evicted.id));
+            }
         }
         reactor.add_load();
         reactor.send(Message::Accepted(Box::new(Accepted {
@@ -147,6 +195,17 @@ impl Acceptor {
             place,
         })));
     }
+}
+
+fn prepare(poller: &Poller, listeners: Vec<(u16, StdListener)>) -> io::Result<Ready> {
+    let mut ready = Vec::new();
+    for (portal, listener) in listeners {
+        listener.set_nonblocking(true)?;
+        let mut listener = TcpListener::from_std(listener);
+        poller.register(&mut listener, Token(portal.into()), Interest::READABLE)?;
+        ready.push((portal, listener));
+    }
+    Ok(Ready(ready))
 }
 
 /// Whether to go on at once after accept failed.

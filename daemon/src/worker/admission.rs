@@ -11,17 +11,14 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// From accept to the end of negotiation, however slowly the bytes come.
+use super::snapshot::Limits;
+
+/// From accept to the end of negotiation, however slowly the bytes come, unless the operator says
+/// otherwise.
 pub const NEGOTIATION_TIME: Duration = Duration::from_secs(10);
 
 /// What a peer that was refused or terminated has to read the reason and close.
 pub const CLOSING_TIME: Duration = Duration::from_secs(5);
-
-/// Connections in negotiation, in all. One costs a descriptor and a few hundred bytes.
-const PENDING_MAX: usize = 2048;
-
-/// Connections in negotiation from one IPv4 address or one IPv6 /64.
-const PENDING_PER_SOURCE_MAX: usize = 512;
 
 /// Counts connections whose negotiation has not succeeded.
 #[derive(Clone, Debug, Default)]
@@ -64,16 +61,14 @@ pub struct Evicted {
 
 impl Admission {
     /// Takes a place for a connection from `address` that `reactor` will have. At a limit somebody
-    /// else loses theirs.
-    pub fn enter(&self, address: IpAddr, reactor: usize) -> (Place, Option<Evicted>) {
+    /// else loses theirs; several do after the limit was lowered.
+    pub fn enter(&self, address: IpAddr, reactor: usize, limits: &Limits) -> (Place, Vec<Evicted>) {
         let source = Source::from(address);
         let mut pending = self.lock();
-        let oldest = match pending.by_source.get(&source) {
-            Some(here) if here.len() >= PENDING_PER_SOURCE_MAX => here.first().copied(),
-            _ if pending.all.len() >= PENDING_MAX => pending.all.keys().next().copied(),
-            _ => None,
-        };
-        let evicted = oldest.and_then(|id| pending.remove(id));
+        let mut evicted = Vec::new();
+        while let Some(oldest) = pending.in_the_way(source, limits) {
+            evicted.extend(pending.remove(oldest));
+        }
         pending.last += 1;
         let id = PlaceId(pending.last);
         pending.all.insert(id, (source, reactor));
@@ -88,8 +83,7 @@ impl Admission {
     }
 
     /// Connections in negotiation now.
-    #[cfg(test)]
-    fn pending(&self) -> usize {
+    pub fn pending(&self) -> usize {
         self.lock().all.len()
     }
 
@@ -99,6 +93,15 @@ impl Admission {
 }
 
 impl Pending {
+    /// Who must make room for one more from `source`.
+    fn in_the_way(&self, source: Source, limits: &Limits) -> Option<PlaceId> {
+        match self.by_source.get(&source) {
+            Some(here) if here.len() >= limits.negotiations_per_address => here.first().copied(),
+            _ if self.all.len() >= limits.negotiations => self.all.keys().next().copied(),
+            _ => None,
+        }
+    }
+
     fn remove(&mut self, id: PlaceId) -> Option<Evicted> {
         let (source, reactor) = self.all.remove(&id)?;
         if let Some(here) = self.by_source.get_mut(&source) {
@@ -145,25 +148,33 @@ impl From<IpAddr> for Source {
 mod tests {
     use super::*;
 
+    fn limits() -> Limits {
+        Limits {
+            negotiations: 200,
+            negotiations_per_address: 50,
+            ..Limits::default()
+        }
+    }
+
     #[test]
     fn at_a_limit_the_oldest_of_the_same_source_makes_room() {
         let admission = Admission::default();
         let v4: IpAddr = "192.0.2.1".parse().unwrap();
-        let (other, _) = admission.enter("192.0.2.2".parse().unwrap(), 0);
-        let places: Vec<_> = (0..PENDING_PER_SOURCE_MAX)
-            .map(|_| admission.enter(v4, 7))
+        let (other, _) = admission.enter("192.0.2.2".parse().unwrap(), 0, &limits());
+        let places: Vec<_> = (0..limits().negotiations_per_address)
+            .map(|_| admission.enter(v4, 7, &limits()))
             .collect();
-        assert!(places.iter().all(|(_, evicted)| evicted.is_none()));
+        assert!(places.iter().all(|(_, evicted)| evicted.is_empty()));
         let mapped = "::ffff:192.0.2.1".parse().unwrap();
-        let (_new, evicted) = admission.enter(mapped, 1);
+        let (_new, evicted) = admission.enter(mapped, 1, &limits());
         assert_eq!(
             evicted,
-            Some(Evicted {
+            [Evicted {
                 id: places[0].0.id(),
                 reactor: 7
-            })
+            }]
         );
-        assert_eq!(admission.pending(), PENDING_PER_SOURCE_MAX + 1);
+        assert_eq!(admission.pending(), limits().negotiations_per_address + 1);
         drop((places, other));
         assert_eq!(
             admission.pending(),
@@ -176,15 +187,15 @@ mod tests {
     fn addresses_of_one_ipv6_network_count_together() {
         let admission = Admission::default();
         let address = |n: usize| format!("2001:db8::{n:x}").parse().unwrap();
-        let _places: Vec<_> = (0..PENDING_PER_SOURCE_MAX)
-            .map(|n| admission.enter(address(n), 0))
+        let _places: Vec<_> = (0..limits().negotiations_per_address)
+            .map(|n| admission.enter(address(n), 0, &limits()))
             .collect();
-        assert!(admission.enter(address(9999), 0).1.is_some());
+        assert_eq!(admission.enter(address(9999), 0, &limits()).1.len(), 1);
         assert!(
             admission
-                .enter("2001:db8:0:1::1".parse().unwrap(), 0)
+                .enter("2001:db8:0:1::1".parse().unwrap(), 0, &limits())
                 .1
-                .is_none()
+                .is_empty()
         );
     }
 
@@ -193,10 +204,27 @@ mod tests {
         let admission = Admission::default();
         let address = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
         let places: Vec<_> = (0..)
-            .take(PENDING_MAX)
-            .map(|n| admission.enter(address(n), 0))
+            .take(limits().negotiations)
+            .map(|n| admission.enter(address(n), 0, &limits()))
             .collect();
-        let (_, evicted) = admission.enter(address(0xffff), 0);
-        assert_eq!(evicted.map(|evicted| evicted.id), Some(places[0].0.id()));
+        let (_, evicted) = admission.enter(address(0xffff), 0, &limits());
+        assert_eq!(evicted.len(), 1);
+        assert_eq!(evicted[0].id, places[0].0.id());
+    }
+
+    #[test]
+    fn a_lowered_limit_holds_from_the_next_connection_on() {
+        let admission = Admission::default();
+        let address = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
+        let places: Vec<_> = (0..100)
+            .map(|n| admission.enter(address(n), 0, &limits()))
+            .collect();
+        let lower = Limits {
+            negotiations: 10,
+            ..limits()
+        };
+        let (new, evicted) = admission.enter(address(200), 0, &lower);
+        assert_eq!((evicted.len(), admission.pending()), (91, 10));
+        assert!(new.is_held() && !places[90].0.is_held() && places[91].0.is_held());
     }
 }

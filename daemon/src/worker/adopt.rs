@@ -10,11 +10,9 @@ use crossbeam_channel::{Sender, bounded};
 use mio::net::TcpStream;
 use nvmf_proto::connect::ConnectReject;
 use nvmf_proto::handshake::{ConnectRequest, Handoff};
-use nvmf_proto::nqn::Nqn;
 use nvmf_proto::status::Status;
 
 use super::Worker;
-use super::close::CloseReason;
 use super::message::Message;
 
 /// A connection that is to be adopted.
@@ -60,20 +58,5 @@ impl Worker {
             },
         })));
         outcome.recv().unwrap_or(Err(failed))
-    }
-
-    /// The controllers that live: CNTLID and host.
-    pub fn controllers(&self) -> Vec<(u16, Nqn)> {
-        self.shared.registry.controllers()
-    }
-
-    /// Ends a controller, if it lives.
-    pub fn terminate(&self, cntlid: u16) -> bool {
-        let admin = self.shared.registry.admin_of(cntlid);
-        if let Some(admin) = admin {
-            let reason = CloseReason::ControllerEnded;
-            self.shared.send(admin, Message::Close(admin, reason));
-        }
-        admin.is_some()
     }
 }

@@ -51,6 +51,15 @@ pub enum CloseReason {
     /// An I/O queue was lost and the host did not reset the controller.
     #[error("an I/O queue of the controller was lost")]
     QueueLost,
+    /// The subsystem is not served any more, or not by us.
+    #[error("the subsystem is not served here any more")]
+    SubsystemRemoved,
+    /// The host may not use the subsystem any more.
+    #[error("the host may not use the subsystem any more")]
+    HostRevoked,
+    /// The operator wanted it so.
+    #[error("terminated by the operator")]
+    Dismissed,
     /// The daemon stops.
     #[error("the daemon stops")]
     Stopped,

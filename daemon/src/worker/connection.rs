@@ -26,6 +26,7 @@ use super::admission::{CLOSING_TIME, Place, PlaceId};
 use super::close::CloseReason;
 use super::handoff::Departure;
 use super::message::ConnectionId;
+use super::snapshot::Portal;
 use super::socket::Socket;
 use crate::engine::{Executed, session::Session};
 use crate::log::{Quota, told};
@@ -59,7 +60,8 @@ pub struct Connection {
     socket: Socket,
     peer: SocketAddr,
     local: SocketAddr,
-    portal: usize,
+    /// The portal's identifier. The portal may be gone.
+    portal: u16,
     state: State,
     /// Held until negotiation has succeeded.
     place: Option<Place>,
@@ -111,16 +113,15 @@ impl Connection {
         id: ConnectionId,
         stream: TcpStream,
         peer: SocketAddr,
-        portal: usize,
+        portal: &Portal,
         place: Place,
         deadline: Instant,
-        shared: &Shared,
     ) -> io::Result<Self> {
         let state = State::Negotiating {
-            handshake: Handshake::new(shared.snapshot.offer),
+            handshake: Handshake::new(portal.offer),
             deadline,
         };
-        let mut connection = Self::with(id, stream, peer, portal, state)?;
+        let mut connection = Self::with(id, stream, peer, portal.id, state)?;
         connection.place = Some(place);
         Ok(connection)
     }
@@ -129,7 +130,7 @@ impl Connection {
         id: ConnectionId,
         stream: TcpStream,
         peer: SocketAddr,
-        portal: usize,
+        portal: u16,
         state: State,
     ) -> io::Result<Self> {
         let socket = Socket::new(stream)?;
@@ -232,7 +233,7 @@ impl Connection {
         turn.scratch = scratch;
         if let Err(reason) = fed {
             let outbox = session.end(turn);
-            self.refuse(outbox, reason, None, turn.now);
+            self.refuse(outbox, reason, None, turn);
         }
         Ok(count)
     }
@@ -319,6 +320,18 @@ impl Connection {
         }
     }
 
+    pub(super) fn namespaces_changed(&mut self, nsids: &[u32]) {
+        if let State::Serving(session) = &mut self.state {
+            session.namespaces_changed(nsids);
+        }
+    }
+
+    pub(super) fn discovery_changed(&mut self) {
+        if let State::Serving(session) = &mut self.state {
+            session.discovery_changed();
+        }
+    }
+
     pub(super) fn abort(&mut self, cid: u16) -> bool {
         match &mut self.state {
             State::Serving(session) => session.abort(cid),
@@ -365,6 +378,14 @@ impl Connection {
                 session.end(turn);
             }
             State::Negotiating { .. } | State::Closing { .. } => {
+                if matches!(self.state, State::Negotiating { .. })
+                    && matches!(
+                        reason,
+                        CloseReason::NegotiationTimeout | CloseReason::Evicted
+                    )
+                {
+                    turn.shared.refusals.note(self.peer, reason, None);
+                }
                 // What was refused has been told already; the rest is as common as port scanners are.
                 debug!(peer = %self.peer, %reason, "closed");
                 if matches!(reason, CloseReason::Evicted)

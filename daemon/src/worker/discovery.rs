@@ -7,11 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 use nvmf_proto::controller::discovery::{DiscoveryEntry, DiscoveryLog, Family, Subtype};
 use nvmf_proto::nqn::Nqn;
 
-use super::snapshot::{MAX_ADMIN_ENTRIES, Portal, PortalKind, Snapshot};
+use super::route::is_served;
+use super::snapshot::{MAX_ADMIN_ENTRIES, Portal, Snapshot};
 
 /// The log for a host that is connected to our address `local`: itself, then one entry for each
-/// portal that can be reached from there and each subsystem.
-pub fn log(snapshot: &Snapshot, local: SocketAddr) -> DiscoveryLog {
+/// portal that can be reached from there and each subsystem that this host may use there.
+pub fn log(snapshot: &Snapshot, local: SocketAddr, host: &Nqn) -> DiscoveryLog {
     let here = local.ip().to_canonical();
     let myself = entry(
         Subtype::CurrentDiscovery,
@@ -20,13 +21,13 @@ pub fn log(snapshot: &Snapshot, local: SocketAddr) -> DiscoveryLog {
         Nqn::discovery(),
         0,
     );
-    let portals = snapshot
-        .portals
-        .iter()
-        .filter(|portal| portal.kind == PortalKind::Io);
-    let subsystems = portals.flat_map(|portal| {
+    let subsystems = snapshot.portals.iter().flat_map(|portal| {
         let address = reachable(portal, here);
-        snapshot.subsystems.iter().filter_map(move |subsystem| {
+        let shown = snapshot
+            .subsystems
+            .iter()
+            .filter(|subsystem| is_served(subsystem, portal) && subsystem.hosts.allow(host));
+        shown.filter_map(move |subsystem| {
             let port = portal.address.port();
             Some(entry(
                 Subtype::Nvm,
@@ -78,32 +79,20 @@ fn entry(subtype: Subtype, address: IpAddr, port: u16, subnqn: Nqn, portid: u16)
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::engine::namespace::Namespaces;
-    use crate::worker::snapshot::{Engine, Subsystem, offer};
+    use crate::config::model::Hosts;
+    use crate::worker::snapshot::PortalKind;
+    use crate::worker::snapshot::tests::{portal, snapshot, subsystem};
+
+    const HOST: &str = "nqn.2014-08.org.example:host";
 
     fn shown(portals: &[(PortalKind, &str)], local: &str) -> Vec<String> {
-        let portal = |(index, (kind, address)): (usize, &(PortalKind, &str))| Portal {
-            id: u16::try_from(index).unwrap() + 1,
-            kind: *kind,
-            address: address.parse().unwrap(),
-        };
-        let subsystem = |nqn: &str| {
-            Arc::new(Subsystem {
-                nqn: nqn.parse().unwrap(),
-                serial: "1".into(),
-                engine: Engine::Userspace(Arc::new(Namespaces::default())),
-            })
-        };
-        let snapshot = Snapshot {
-            generation: 7,
-            portals: portals.iter().enumerate().map(portal).collect(),
-            subsystems: vec![subsystem("nqn.2014-08.org.example:a")],
-            offer: offer(true, true, 4096, true),
-        };
-        let log = log(&snapshot, local.parse().unwrap());
+        let portals = (1..)
+            .zip(portals)
+            .map(|(id, &(kind, address))| portal(id, kind, address));
+        let everywhere = subsystem("nqn.2014-08.org.example:a", 1..=9);
+        let snapshot = snapshot(portals, [everywhere]);
+        let log = log(&snapshot, local.parse().unwrap(), &HOST.parse().unwrap());
         assert_eq!(log.generation, 7);
         assert_eq!(log.entries[0].subtype, Subtype::CurrentDiscovery);
         let place = |entry: &DiscoveryEntry| format!("{} {}", entry.traddr, entry.trsvcid);
@@ -143,5 +132,38 @@ mod tests {
             "2001:db8::1 4421",
         ];
         assert_eq!(shown(&portals, "127.0.0.1:8009"), near);
+    }
+
+    #[test]
+    fn a_host_sees_what_it_may_use_where_that_is_served() {
+        let named = |name: &str, portals: &[u16], host: Option<&str>| {
+            let nqn = format!("nqn.2014-08.org.example:{name}");
+            let mut subsystem = subsystem(&nqn, portals.iter().copied());
+            if let Some(host) = host {
+                subsystem.hosts = Hosts::Listed([host.parse().unwrap()].into());
+            }
+            subsystem
+        };
+        let other = "nqn.2014-08.org.example:other";
+        let portals = [
+            portal(4, PortalKind::Io, "192.0.2.1:4420"),
+            portal(7, PortalKind::Io, "192.0.2.1:4421"),
+            portal(9, PortalKind::Discovery, "192.0.2.1:8009"),
+        ];
+        let subsystems = [
+            named("any", &[4, 7], None),
+            named("mine", &[7], Some(HOST)),
+            named("others", &[4, 7], Some(other)),
+        ];
+        let snapshot = snapshot(portals, subsystems);
+        let seen = |host: &str| {
+            let local = "192.0.2.1:8009".parse().unwrap();
+            let log = log(&snapshot, local, &host.parse().unwrap());
+            let entries = log.entries.into_iter().skip(1);
+            let text = |it: DiscoveryEntry| format!("{} {}", it.portid, &it.subnqn.as_str()[24..]);
+            entries.map(text).collect::<Vec<_>>()
+        };
+        assert_eq!(seen(HOST), ["4 any", "7 any", "7 mine"]);
+        assert_eq!(seen(other), ["4 any", "4 others", "7 any", "7 others"]);
     }
 }

@@ -14,7 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -60,8 +60,8 @@ pub(super) struct Departure {
     /// Registered with no poll any more.
     pub(super) socket: OwnedFd,
     pub(super) peer: SocketAddr,
-    /// The listener that it came by.
-    pub(super) portal: usize,
+    /// The portal that it came by.
+    pub(super) portal: u16,
     /// Its place among those in negotiation, which goes on until the kernel has it.
     pub(super) place: Option<Place>,
     /// When its negotiation must have ended.
@@ -87,6 +87,17 @@ struct Desk {
     waiting: Mutex<HashMap<Source, usize>>,
     /// Nothing is handed over any more: what we have exported goes.
     stopping: AtomicBool,
+    hold: Mutex<Hold>,
+    /// Told whenever `hold` or `stopping` changes.
+    changed: Condvar,
+}
+
+/// Whether what the kernel exports is being changed, during which nothing is handed over.
+#[derive(Debug, Default)]
+struct Hold {
+    held: bool,
+    /// A hand-off is under way.
+    busy: bool,
 }
 
 impl Handoffs {
@@ -102,6 +113,8 @@ impl Handoffs {
             reactors,
             waiting: Mutex::default(),
             stopping: AtomicBool::new(false),
+            hold: Mutex::default(),
+            changed: Condvar::new(),
         });
         let shared = Arc::clone(&desk);
         let thread = std::thread::Builder::new()
@@ -136,9 +149,33 @@ impl Handoffs {
         }
     }
 
+    /// Hands nothing over until [`Self::resume`], and returns when the kernel has ended what it was at.
+    /// What comes meanwhile waits, no longer than its negotiation may take.
+    pub(super) fn hold(&self) {
+        let mut hold = self.desk.lock_hold();
+        hold.held = true;
+        while hold.busy {
+            hold = self
+                .desk
+                .changed
+                .wait(hold)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Hands over again.
+    pub(super) fn resume(&self) {
+        self.desk.lock_hold().held = false;
+        self.desk.changed.notify_all();
+    }
+
     /// Hands nothing over any more, and returns when the kernel has ended what it was at.
     pub(super) fn stop(&self) {
-        self.desk.stopping.store(true, Ordering::SeqCst);
+        {
+            let _hold = self.desk.lock_hold();
+            self.desk.stopping.store(true, Ordering::SeqCst);
+        }
+        self.desk.changed.notify_all();
         self.sender().take();
         let thread = self
             .thread
@@ -160,6 +197,7 @@ impl Desk {
     fn serve(&self, departures: &Receiver<Departure>) {
         for departure in departures {
             self.left(Source::from(departure.peer.ip()));
+            let _under_way = self.await_turn(departure.deadline);
             // Somebody else was given its place: its peer has too many, or is too slow.
             if departure
                 .place
@@ -181,6 +219,27 @@ impl Desk {
                 self.hand_over(departure);
             }
         }
+    }
+
+    /// Waits while nothing may be handed over, until `deadline` at most. Until the result is dropped,
+    /// whoever wants to hold waits for it.
+    fn await_turn(&self, deadline: Instant) -> UnderWay<'_> {
+        let mut hold = self.lock_hold();
+        while hold.held && !self.stopping.load(Ordering::SeqCst) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                // It is told so, and not handed over.
+                return UnderWay(None);
+            }
+            let waited = self.changed.wait_timeout(hold, left);
+            (hold, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        hold.busy = true;
+        UnderWay(Some(self))
+    }
+
+    fn lock_hold(&self) -> MutexGuard<'_, Hold> {
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hand_over(&self, mut departure: Departure) {
@@ -258,6 +317,18 @@ impl Desk {
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<Source, usize>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A hand-off that is under way, until it is dropped.
+struct UnderWay<'a>(Option<&'a Desk>);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if let Some(desk) = self.0 {
+            desk.lock_hold().busy = false;
+            desk.changed.notify_all();
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -56,6 +57,10 @@ pub enum Message {
     Close(ConnectionId, CloseReason),
     /// An I/O queue of this admin queue's controller is gone.
     QueueLost(ConnectionId),
+    /// These namespaces of this admin queue's subsystem came, went or changed.
+    NamespacesChanged(ConnectionId, Arc<[u32]>),
+    /// The log that this discovery controller shows has changed.
+    DiscoveryChanged(ConnectionId),
     /// Abort a command of this I/O queue, and tell the admin queue whether that was possible.
     Abort {
         /// The I/O queue.
@@ -76,7 +81,7 @@ pub enum Message {
 pub struct Accepted {
     pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
-    pub(super) portal: usize,
+    pub(super) portal: u16,
     pub(super) place: Place,
 }
 
@@ -85,7 +90,7 @@ pub struct Accepted {
 pub struct Returned {
     pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
-    pub(super) portal: usize,
+    pub(super) portal: u16,
     /// Its place among those in negotiation, which it has until it is gone, as any that is refused.
     pub(super) place: Option<Place>,
     pub(super) refusal: Refusal,

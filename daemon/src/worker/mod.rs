@@ -1,7 +1,8 @@
 //! Everything that meets peers: accepting, negotiating, judging, serving.
 //!
 //! The worker takes descriptors and a [`Snapshot`], never paths or configuration: one day it is a
-//! process of its own that may do nothing else.
+//! process of its own that may do nothing else. What it serves can be changed while it serves
+//! ([`change`]), and an operator can ask it things ([`operator`]).
 
 #![forbid(unsafe_code)]
 
@@ -9,12 +10,15 @@ mod accept;
 pub mod admission;
 #[cfg(feature = "fake")]
 pub mod adopt;
+pub mod change;
 pub mod close;
 pub mod connection;
 pub mod discovery;
 pub mod handoff;
 pub mod message;
+pub mod operator;
 mod reactor;
+mod refusals;
 pub mod registry;
 pub mod route;
 pub mod snapshot;
@@ -22,17 +26,19 @@ mod socket;
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use accept::{Acceptor, StopAccepting};
+use accept::{Accepting, Acceptor};
 use admission::Admission;
+use arc_swap::ArcSwap;
 use handoff::Handoffs;
 use message::{ConnectionId, Message, ReactorHandle};
 use mio::Poll;
 use nvmf_kmod::Ctl;
 use reactor::Reactor;
+use refusals::Refusals;
 use registry::Registry;
 use snapshot::Snapshot;
 
@@ -41,8 +47,8 @@ use crate::engine::pool::Pool;
 /// What all reactors share.
 #[derive(Debug)]
 pub struct Shared {
-    /// What is served.
-    pub snapshot: Arc<Snapshot>,
+    /// What is served now. Who judges or answers from it loads it once.
+    pub snapshot: ArcSwap<Snapshot>,
     /// Controllers that live.
     pub registry: Registry,
     /// Executes what may sleep.
@@ -51,6 +57,10 @@ pub struct Shared {
     handoffs: Option<Handoffs>,
     /// Bytes that all hosts together make us hold ([`crate::engine::session`] counts them).
     pub held: AtomicU64,
+    /// No new controllers are made.
+    draining: AtomicBool,
+    admission: Admission,
+    refusals: Refusals,
     reactors: Arc<[ReactorHandle]>,
 }
 
@@ -67,19 +77,21 @@ impl Shared {
 #[derive(Debug)]
 pub struct Worker {
     shared: Arc<Shared>,
-    accepting: StopAccepting,
+    accepting: Accepting,
     threads: Vec<JoinHandle<()>>,
+    /// One change at a time.
+    changing: Mutex<()>,
 }
 
 impl Worker {
-    /// Starts serving `snapshot` on `listeners`, each of which is the portal of the same index, with
-    /// `reactors` threads. Whatever the kernel serves is handed over to `ctl`.
+    /// Starts serving `snapshot` on `listeners`, each with its portal's identifier, with `reactors`
+    /// threads. Whatever the kernel serves is handed over to `ctl`.
     ///
     /// # Errors
     /// The system's, when it has no descriptors or threads left; nothing is started then.
     pub fn start(
         snapshot: Snapshot,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<(u16, TcpListener)>,
         reactors: usize,
         ctl: Option<Ctl>,
     ) -> io::Result<Self> {
@@ -92,19 +104,21 @@ impl Worker {
             handles.push(handle);
         }
         let handles: Arc<[ReactorHandle]> = handles.into();
-        let admission = Admission::default();
-        let (acceptor, accepting) = Acceptor::new(listeners, Arc::clone(&handles), admission)?;
         let handoffs = ctl
             .map(|ctl| Handoffs::start(ctl, Arc::clone(&handles)))
             .transpose()?;
         let shared = Arc::new(Shared {
             registry: Registry::default(),
-            pool: Pool::start(&handles, snapshot.namespaces())?,
-            snapshot: Arc::new(snapshot),
+            pool: Pool::start(&handles, &snapshot.namespaces())?,
+            snapshot: ArcSwap::from_pointee(snapshot),
             handoffs,
             held: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+            admission: Admission::default(),
+            refusals: Refusals::default(),
             reactors: handles,
         });
+        let (acceptor, accepting) = Acceptor::new(listeners, Arc::clone(&shared))?;
         let mut threads = Vec::new();
         for (index, (poll, receiver)) in polls.into_iter().enumerate() {
             let reactor = Reactor::new(index, poll, receiver, Arc::clone(&shared));
@@ -115,6 +129,7 @@ impl Worker {
             shared,
             accepting,
             threads,
+            changing: Mutex::default(),
         })
     }
 
@@ -133,7 +148,7 @@ impl Worker {
             let _ = thread.join();
         }
         self.shared.pool.stop();
-        for subsystem in &self.shared.snapshot.subsystems {
+        for subsystem in &self.shared.snapshot.load().subsystems {
             if let Some(namespaces) = subsystem.namespaces() {
                 namespaces.flush_all();
             }

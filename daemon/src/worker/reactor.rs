@@ -18,7 +18,6 @@ use nvmf_proto::cqe::Completion;
 use tracing::error;
 
 use super::Shared;
-use super::admission::NEGOTIATION_TIME;
 use super::close::CloseReason;
 use super::connection::{Connection, Turn};
 use super::message::{Accepted, ConnectionId, Message, Returned};
@@ -149,6 +148,16 @@ impl Reactor {
             Message::QueueLost(id) => {
                 self.with(id, |connection, turn| connection.queue_lost(turn), now)
             }
+            Message::NamespacesChanged(id, nsids) => {
+                self.with(
+                    id,
+                    |connection, _| connection.namespaces_changed(&nsids),
+                    now,
+                );
+            }
+            Message::DiscoveryChanged(id) => {
+                self.with(id, |connection, _| connection.discovery_changed(), now);
+            }
             Message::Abort { queue, cid, answer } => {
                 let mut done = false;
                 self.with(queue, |connection, _| done = connection.abort(cid), now);
@@ -171,11 +180,15 @@ impl Reactor {
             portal,
             place,
         } = accepted;
-        let deadline = now + NEGOTIATION_TIME;
-        let shared = Arc::clone(&self.shared);
-        self.take_in(stream, |id, stream| {
-            Connection::new(id, stream, peer, portal, place, deadline, &shared)
-        });
+        let snapshot = self.shared.snapshot.load_full();
+        let deadline = now + snapshot.limits.negotiation_time;
+        // A portal that is gone has nothing to offer: the host finds it closed, as it will from now on.
+        match snapshot.portal(portal) {
+            Some(portal) => self.take_in(stream, |id, stream| {
+                Connection::new(id, stream, peer, portal, place, deadline)
+            }),
+            None => self.shared.reactors[self.index].drop_load(),
+        }
     }
 
     fn returned(&mut self, returned: Returned, now: Instant) {
@@ -186,8 +199,10 @@ impl Reactor {
             place,
             refusal,
         } = returned;
+        let shared = Arc::clone(&self.shared);
         self.take_in(stream, |id, stream| {
-            let mut connection = Connection::returned(id, stream, peer, portal, refusal, now)?;
+            let mut connection =
+                Connection::returned(id, stream, peer, portal, refusal, (&shared, now))?;
             connection.keep(place);
             Ok(connection)
         });

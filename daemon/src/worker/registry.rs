@@ -8,8 +8,10 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use nvmf_proto::connect::{CNTLID_MAX, Connect, ConnectReject};
 use nvmf_proto::nqn::Nqn;
@@ -17,7 +19,7 @@ use nvmf_proto::status::Status;
 
 use super::message::ConnectionId;
 use super::snapshot::Subsystem;
-use crate::engine::namespace::Namespaces;
+use crate::engine::namespace::{Namespaces, View};
 use crate::engine::record::Record;
 
 /// All controllers of all subsystems, and discovery controllers.
@@ -46,6 +48,12 @@ pub struct Association {
     pub subsystem: Option<Arc<Subsystem>>,
     /// The admin queue's connection.
     pub admin: ConnectionId,
+    /// Where it came from.
+    pub origin: Origin,
+    /// Keep Alive Timeout in force, in milliseconds.
+    pub kato: AtomicU32,
+    /// When the last command came: whole seconds since [`Origin::since`].
+    last_command: AtomicU64,
     /// Whether any queue saw a command since the keep-alive timer last asked (TBKAS).
     pub traffic: AtomicBool,
     /// Whether writes may stay in a volatile cache (feature 06h).
@@ -53,6 +61,23 @@ pub struct Association {
     /// Errors and counters that log pages report.
     pub record: Record,
     queues: Mutex<Queues>,
+}
+
+/// Where an association came from, and what its admin queue's connection is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The host's address.
+    pub peer: SocketAddr,
+    /// Ours, as the host reached it.
+    pub local: SocketAddr,
+    /// The portal's identifier.
+    pub portal: u16,
+    /// Whether headers have digests.
+    pub header_digest: bool,
+    /// Whether data has.
+    pub data_digest: bool,
+    /// When the Connect came.
+    pub since: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +99,7 @@ impl Registry {
         connect: &Connect,
         subsystem: Option<Arc<Subsystem>>,
         admin: ConnectionId,
+        origin: Origin,
     ) -> Result<Arc<Association>, ConnectReject> {
         let mut state = self.lock();
         let cntlid = state.next_cntlid().ok_or(ConnectReject::BUSY)?;
@@ -83,6 +109,9 @@ impl Registry {
             hostid: connect.hostid,
             subsystem,
             admin,
+            origin,
+            kato: AtomicU32::new(u32::try_from(connect.kato.as_millis()).unwrap_or(u32::MAX)),
+            last_command: AtomicU64::new(0),
             traffic: AtomicBool::new(false),
             write_cache: AtomicBool::new(true),
             record: Record::default(),
@@ -100,7 +129,7 @@ impl Registry {
     pub fn join(
         &self,
         connect: &Connect,
-        subsystem: &Arc<Subsystem>,
+        subsystem: &Subsystem,
         connection: ConnectionId,
     ) -> Result<Arc<Association>, ConnectReject> {
         let state = self.lock();
@@ -110,7 +139,7 @@ impl Registry {
             .filter(|it| {
                 it.subsystem
                     .as_ref()
-                    .is_some_and(|its| Arc::ptr_eq(its, subsystem))
+                    .is_some_and(|its| its.is_still(subsystem))
             })
             .ok_or(ConnectReject::CNTLID)?;
         if association.hostid != connect.hostid {
@@ -163,18 +192,11 @@ impl Registry {
         !queues.dead && queues.granted.is_some()
     }
 
-    /// The controllers that live: CNTLID and host.
-    #[cfg(any(test, feature = "fake"))]
-    pub fn controllers(&self) -> Vec<(u16, Nqn)> {
-        let state = self.lock();
-        let all = state.controllers.values();
-        all.map(|it| (it.cntlid, it.hostnqn.clone())).collect()
-    }
-
-    /// The admin queue's connection of a controller that lives.
-    #[cfg(feature = "fake")]
-    pub fn admin_of(&self, cntlid: u16) -> Option<ConnectionId> {
-        self.lock().controllers.get(&cntlid).map(|it| it.admin)
+    /// The controllers that live, in the order of their identifiers.
+    pub fn associations(&self) -> Vec<Arc<Association>> {
+        let mut all: Vec<_> = self.lock().controllers.values().map(Arc::clone).collect();
+        all.sort_unstable_by_key(|it| it.cntlid);
+        all
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -195,8 +217,13 @@ impl State {
 }
 
 impl Association {
-    /// The namespaces of its subsystem; discovery controllers have none.
-    pub fn namespaces(&self) -> Option<&Arc<Namespaces>> {
+    /// The namespaces that its subsystem has now; discovery controllers have none.
+    pub fn namespaces(&self) -> Option<View> {
+        self.engine().map(|namespaces| namespaces.load())
+    }
+
+    /// What its subsystem's namespaces are kept in.
+    pub fn engine(&self) -> Option<&Arc<Namespaces>> {
         self.subsystem.as_ref()?.namespaces()
     }
 
@@ -219,7 +246,12 @@ impl Association {
 
     /// Whether any I/O queue is connected.
     pub fn has_io_queues(&self) -> bool {
-        !self.lock().io.is_empty()
+        self.io_queues() != 0
+    }
+
+    /// How many I/O queues are connected.
+    pub fn io_queues(&self) -> usize {
+        self.lock().io.len()
     }
 
     /// The connection of an I/O queue.
@@ -227,12 +259,29 @@ impl Association {
         self.lock().io.get(&qid).copied()
     }
 
-    /// A queue saw a command: its host lives.
-    pub fn saw_traffic(&self) {
+    /// An I/O queue saw a command: its host lives.
+    pub fn saw_traffic(&self, now: Instant) {
+        self.saw_command(now);
         // Written only when it changes, so that queues on several cores do not share a dirty line.
         if !self.traffic.load(Ordering::Relaxed) {
             self.traffic.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// A queue saw a command.
+    pub fn saw_command(&self, now: Instant) {
+        let second = now.saturating_duration_since(self.origin.since).as_secs();
+        // Likewise, and that is once a second.
+        if self.last_command.load(Ordering::Relaxed) < second {
+            self.last_command.store(second, Ordering::Relaxed);
+        }
+    }
+
+    /// How long no queue has seen a command, about to the second.
+    pub fn idle(&self, now: Instant) -> Duration {
+        let last = Duration::from_secs(self.last_command.load(Ordering::Relaxed));
+        now.saturating_duration_since(self.origin.since)
+            .saturating_sub(last)
     }
 
     fn lock(&self) -> MutexGuard<'_, Queues> {
@@ -242,10 +291,9 @@ impl Association {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::worker::snapshot::Engine;
+    use crate::worker::snapshot::tests::subsystem as any_subsystem;
 
     struct Bench {
         registry: Registry,
@@ -275,7 +323,7 @@ mod tests {
             let connection = self.connection();
             let subsystem = Some(Arc::clone(&self.subsystem));
             self.registry
-                .create(&connect(0, 0xffff), subsystem, connection)
+                .create(&connect(0, 0xffff), subsystem, connection, origin())
                 .unwrap()
         }
 
@@ -295,11 +343,21 @@ mod tests {
     }
 
     fn subsystem(name: &str) -> Arc<Subsystem> {
-        Arc::new(Subsystem {
-            nqn: format!("nqn.2014-08.org.example:{name}").parse().unwrap(),
-            serial: "1".into(),
-            engine: Engine::Userspace(Arc::new(Namespaces::default())),
-        })
+        Arc::new(any_subsystem(
+            &format!("nqn.2014-08.org.example:{name}"),
+            [1],
+        ))
+    }
+
+    fn origin() -> Origin {
+        Origin {
+            peer: "192.0.2.7:50000".parse().unwrap(),
+            local: "192.0.2.1:4420".parse().unwrap(),
+            portal: 1,
+            header_digest: false,
+            data_digest: false,
+            since: Instant::now(),
+        }
     }
 
     fn connect(qid: u16, cntlid: u16) -> Connect {
@@ -392,7 +450,7 @@ mod tests {
         assert!(!bench.registry.leave(&association, 1, queue));
         assert!(!bench.registry.lock().taken.contains(&association.cntlid));
         assert_ne!(bench.create().cntlid, association.cntlid);
-        assert_eq!(bench.registry.controllers().len(), 1);
+        assert_eq!(bench.registry.associations().len(), 1);
     }
 
     #[test]
@@ -402,7 +460,7 @@ mod tests {
         let connection = bench.connection();
         let refused = bench
             .registry
-            .create(&connect(0, 0xffff), None, connection)
+            .create(&connect(0, 0xffff), None, connection, origin())
             .unwrap_err();
         assert_eq!(refused, ConnectReject::BUSY);
         bench.registry.end(&all[77]);
@@ -432,5 +490,30 @@ mod tests {
             "not lost: it was dropped"
         );
         assert_eq!(bench.join(&connect(1, association.cntlid)), Err(SEQUENCE));
+    }
+
+    #[test]
+    fn queues_join_the_same_subsystem_in_another_snapshot_and_no_other_of_its_name() {
+        let mut bench = Bench::new();
+        let association = bench.ready();
+        let engine = Arc::clone(bench.subsystem.namespaces().unwrap());
+        let mut later = any_subsystem("nqn.2014-08.org.example:a", [2]);
+        later.engine = Engine::Userspace(engine);
+        bench.subsystem = Arc::new(later);
+        assert!(bench.join(&connect(1, association.cntlid)).is_ok());
+        bench.subsystem = subsystem("a");
+        let refused = bench.join(&connect(2, association.cntlid));
+        assert_eq!(refused, Err(ConnectReject::CNTLID));
+    }
+
+    #[test]
+    fn how_long_a_host_is_idle_is_known_to_the_second() {
+        let association = Bench::new().create();
+        let at = |seconds| association.origin.since + Duration::from_secs(seconds);
+        assert_eq!(association.idle(at(5)), Duration::from_secs(5));
+        association.saw_traffic(at(5) + Duration::from_millis(900));
+        assert_eq!(association.idle(at(8)), Duration::from_secs(3));
+        association.saw_command(at(7));
+        assert_eq!(association.idle(at(8)), Duration::from_secs(1));
     }
 }

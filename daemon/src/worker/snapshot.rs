@@ -1,17 +1,20 @@
-//! What is served: made once, then only read.
+//! What is served: made once, then only read. A change of the configuration is another snapshot.
 //!
 //! Everything that judges or answers a peer works from one of these, so that no two parts of the
 //! program can have a different idea of the configuration.
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use nvmf_proto::connect::Limits;
-use nvmf_proto::handshake::Offer;
+use nvmf_proto::connect::Limits as ConnectLimits;
+use nvmf_proto::handshake::{DigestOffer, Offer};
 use nvmf_proto::nqn::Nqn;
 
+use crate::config::model::{self, Digest, Hosts, SqFlowControl};
 use crate::engine::namespace::{Namespace, Namespaces};
 
 /// Entries of the largest admin queue, as FreeBSD's nvmfd has it.
@@ -31,22 +34,27 @@ pub struct Snapshot {
     /// Moves whenever what discovery shows does (GENCTR).
     pub generation: u64,
     /// Where hosts connect.
-    pub portals: Vec<Portal>,
+    pub portals: Vec<Arc<Portal>>,
     /// What they connect to.
     pub subsystems: Vec<Arc<Subsystem>>,
-    /// What is offered to every connection.
-    pub offer: Offer,
+    /// How much peers can hold before they have said who they are.
+    pub limits: Limits,
 }
 
 /// A place where hosts connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Portal {
-    /// Port identifier in discovery entries (PORTID).
+    /// Port identifier in discovery entries (PORTID), and its name for life: no other portal is given
+    /// it while this program runs.
     pub id: u16,
+    /// What the operator calls it.
+    pub name: String,
     /// Whether subsystems are served here; discovery is served everywhere.
     pub kind: PortalKind,
     /// Address and port as bound; the address may be a wildcard.
     pub address: SocketAddr,
+    /// What is offered to every connection.
+    pub offer: Offer,
 }
 
 /// What a portal serves.
@@ -58,24 +66,57 @@ pub enum PortalKind {
     Discovery,
 }
 
-/// An NVM subsystem.
+/// An NVM subsystem. A new one in every snapshot; what lasts is its [`Engine`].
 #[derive(Debug)]
 pub struct Subsystem {
     /// Its name.
     pub nqn: Nqn,
     /// Serial number, at most 20 characters of ASCII.
     pub serial: String,
+    /// Where it is served: identifiers of I/O portals.
+    pub portals: BTreeSet<u16>,
+    /// Who may use it, and see it.
+    pub hosts: Hosts,
     /// Who executes its hosts' commands.
     pub engine: Engine,
+    /// Whether a host that may not use it any more loses what it has.
+    pub terminate_on_revoke: bool,
 }
 
 /// Who executes commands.
 #[derive(Debug)]
 pub enum Engine {
-    /// This program, on these namespaces.
+    /// This program, on these namespaces: the same object for as long as the subsystem lives.
     Userspace(Arc<Namespaces>),
     /// FreeBSD's kernel: it is handed every queue, and knows the namespaces itself.
     Kernel,
+}
+
+/// How much peers can hold before they have said who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// From accept to the end of negotiation.
+    pub negotiation_time: Duration,
+    /// Connections in negotiation, in all.
+    pub negotiations: usize,
+    /// Connections in negotiation from one IPv4 address or IPv6 /64.
+    pub negotiations_per_address: usize,
+}
+
+impl From<&model::Limits> for Limits {
+    fn from(limits: &model::Limits) -> Self {
+        Self {
+            negotiation_time: limits.negotiation_time,
+            negotiations: limits.negotiations.get(),
+            negotiations_per_address: limits.negotiations_per_address.get(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::from(&model::Limits::default())
+    }
 }
 
 impl Subsystem {
@@ -86,15 +127,21 @@ impl Subsystem {
             Engine::Kernel => None,
         }
     }
+
+    /// Whether both are one subsystem, of our engine, in two snapshots: not one that was removed and
+    /// came again.
+    pub fn is_still(&self, other: &Self) -> bool {
+        match (&self.engine, &other.engine) {
+            (Engine::Userspace(ours), Engine::Userspace(its)) => Arc::ptr_eq(ours, its),
+            (Engine::Userspace(_) | Engine::Kernel, Engine::Userspace(_) | Engine::Kernel) => false,
+        }
+    }
 }
 
 impl Snapshot {
-    /// The namespaces that this program serves, of all subsystems.
-    pub fn namespaces(&self) -> impl Iterator<Item = &Arc<Namespace>> {
-        self.subsystems
-            .iter()
-            .filter_map(|subsystem| subsystem.namespaces())
-            .flat_map(|namespaces| namespaces.iter())
+    /// The portal of this identifier.
+    pub fn portal(&self, id: u16) -> Option<&Arc<Portal>> {
+        self.portals.iter().find(|portal| portal.id == id)
     }
 
     /// The subsystem of this name.
@@ -103,23 +150,95 @@ impl Snapshot {
             .iter()
             .find(|subsystem| subsystem.nqn == *nqn)
     }
+
+    /// The namespaces that this program serves now, of all subsystems.
+    pub fn namespaces(&self) -> Vec<Arc<Namespace>> {
+        let subsystems = self.subsystems.iter();
+        let ours = subsystems.filter_map(|subsystem| subsystem.namespaces());
+        ours.flat_map(|namespaces| namespaces.load().iter().cloned().collect::<Vec<_>>())
+            .collect()
+    }
 }
 
-/// What is offered, from the few choices that an operator has.
+/// What a portal offers, from the few choices that an operator has.
 pub fn offer(
-    header_digest: bool,
-    data_digest: bool,
+    header_digest: Digest,
+    data_digest: Digest,
     maxh2cdata: u32,
-    no_flow_control: bool,
+    sq_flow_control: SqFlowControl,
 ) -> Offer {
     Offer {
-        header_digest,
-        data_digest,
+        header_digest: digest(header_digest),
+        data_digest: digest(data_digest),
         maxh2cdata,
-        limits: Limits {
+        limits: ConnectLimits {
             max_admin_entries: MAX_ADMIN_ENTRIES,
             max_io_entries: MAX_IO_ENTRIES,
-            sq_flow_control_optional: no_flow_control,
+            sq_flow_control_optional: match sq_flow_control {
+                SqFlowControl::Required => false,
+                SqFlowControl::Optional => true,
+            },
         },
+    }
+}
+
+fn digest(digest: Digest) -> DigestOffer {
+    match digest {
+        Digest::Off => DigestOffer::Off,
+        Digest::Allow => DigestOffer::Allow,
+        Digest::Require => DigestOffer::Require,
+    }
+}
+
+#[cfg(test)]
+pub(in crate::worker) mod tests {
+    use super::*;
+
+    /// A portal that allows everything.
+    pub(in crate::worker) fn portal(id: u16, kind: PortalKind, address: &str) -> Portal {
+        Portal {
+            id,
+            name: format!("portal {id}"),
+            kind,
+            address: address.parse().unwrap(),
+            offer: offer(Digest::Allow, Digest::Allow, 4096, SqFlowControl::Optional),
+        }
+    }
+
+    /// A subsystem of ours without namespaces, for any host.
+    pub(in crate::worker) fn subsystem(
+        nqn: &str,
+        portals: impl IntoIterator<Item = u16>,
+    ) -> Subsystem {
+        Subsystem {
+            nqn: nqn.parse().unwrap(),
+            serial: "1".into(),
+            portals: portals.into_iter().collect(),
+            hosts: Hosts::Any,
+            engine: Engine::Userspace(Arc::new(Namespaces::default())),
+            terminate_on_revoke: false,
+        }
+    }
+
+    /// A snapshot of these.
+    pub(in crate::worker) fn snapshot(
+        portals: impl IntoIterator<Item = Portal>,
+        subsystems: impl IntoIterator<Item = Subsystem>,
+    ) -> Snapshot {
+        Snapshot {
+            generation: 7,
+            portals: portals.into_iter().map(Arc::new).collect(),
+            subsystems: subsystems.into_iter().map(Arc::new).collect(),
+            limits: Limits::default(),
+        }
+    }
+
+    #[test]
+    fn what_is_offered_is_what_was_configured() {
+        let offer = offer(Digest::Off, Digest::Require, 8192, SqFlowControl::Required);
+        assert_eq!(offer.header_digest, DigestOffer::Off);
+        assert_eq!(offer.data_digest, DigestOffer::Require);
+        assert_eq!(offer.maxh2cdata, 8192);
+        assert!(!offer.limits.sq_flow_control_optional);
     }
 }

@@ -283,6 +283,11 @@ impl Controller {
         self.keep_alive.restart(now);
     }
 
+    /// Keep Alive Timeout in force, in milliseconds; 0 for none.
+    pub fn kato(&self) -> u32 {
+        self.keep_alive.kato()
+    }
+
     /// When to call [`Self::expired`], if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
         self.keep_alive.deadline()

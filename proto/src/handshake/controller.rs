@@ -6,7 +6,7 @@ use crate::connect::{CONNECT_DATA_SIZE, Connect, ConnectCommand, ConnectReject, 
 use crate::cqe::Completion;
 use crate::deframer::{Deframer, Event, Rules, Side};
 use crate::outbox::Outbox;
-use crate::pdu::{Framing, Header, IcReq, IcResp, PduError, PduType, termination};
+use crate::pdu::{Fes, Framing, Header, IcReq, IcResp, PduError, PduType, termination};
 use crate::queue::{ADMIN_IN_CAPSULE, Parameters, Queue, Step, Tag};
 use crate::sqe::{Data, Sqe};
 use crate::status::Status;
@@ -14,14 +14,36 @@ use crate::status::Status;
 /// What a controller offers to whoever connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// Whether header digests are used when the host asks for them.
-    pub header_digest: bool,
-    /// Whether data digests are used when the host asks for them.
-    pub data_digest: bool,
+    /// Header digests.
+    pub header_digest: DigestOffer,
+    /// Data digests.
+    pub data_digest: DigestOffer,
     /// Bytes that one H2CData PDU may carry: at least 4096, a multiple of 4.
     pub maxh2cdata: u32,
     /// What a Connect is held to.
     pub limits: Limits,
+}
+
+/// Whether a connection has a digest; a host can only ask (NVMe/TCP §3.6.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DigestOffer {
+    /// It has none, whatever the host asks.
+    Off,
+    /// It has one if the host asks.
+    Allow,
+    /// It has one; a host that does not ask is refused.
+    Require,
+}
+
+impl DigestOffer {
+    /// What comes of it when the host asks, or does not; `None` if that is refused.
+    fn settle(self, asked: bool) -> Option<bool> {
+        match self {
+            Self::Off => Some(false),
+            Self::Allow => Some(asked),
+            Self::Require => asked.then_some(true),
+        }
+    }
 }
 
 /// What an accepted queue is given beyond what its Connect settled.
@@ -142,7 +164,7 @@ impl Handshake {
             Ok(Some(Event::Header {
                 header: Header::IcReq(icreq),
                 ..
-            })) => icreq.validate().map(|()| icreq),
+            })) => self.judge(icreq),
             Ok(Some(Event::Header {
                 header: Header::H2cTermReq(request),
                 ..
@@ -154,8 +176,8 @@ impl Handshake {
             Err(error) => Err(error),
         };
         match judged {
-            Ok(icreq) => {
-                let negotiated = self.negotiate(icreq);
+            Ok((icreq, framing)) => {
+                let negotiated = self.negotiate(icreq, framing);
                 self.await_connect(Box::new(negotiated), input)
             }
             Err(error) => {
@@ -169,14 +191,27 @@ impl Handshake {
         }
     }
 
-    /// Answers an ICReq: digests that both sides want, no alignment of ours.
-    fn negotiate(&self, icreq: IcReq) -> Negotiated {
+    /// What an ICReq and our offer settle: digests that both sides want, no alignment of ours. A
+    /// host that could have what we require does not ask for it, which the byte DGST shows.
+    fn judge(&self, icreq: IcReq) -> Result<(IcReq, Framing), PduError> {
+        icreq.validate()?;
+        let missing = PduError::Fatal {
+            fes: Fes::UnsupportedParameter,
+            fei: DGST_AT,
+        };
+        let header_digest = self.offer.header_digest.settle(icreq.header_digest());
+        let data_digest = self.offer.data_digest.settle(icreq.data_digest());
         let framing = Framing {
-            header_digest: icreq.header_digest() && self.offer.header_digest,
-            data_digest: icreq.data_digest() && self.offer.data_digest,
+            header_digest: header_digest.ok_or(missing)?,
+            data_digest: data_digest.ok_or(missing)?,
             send_alignment: (u32::from(icreq.hpda) + 1) * 4,
             receive_alignment: 4,
         };
+        Ok((icreq, framing))
+    }
+
+    /// Answers an ICReq.
+    fn negotiate(&self, icreq: IcReq, framing: Framing) -> Negotiated {
         let mut queue = Queue::new(Parameters {
             framing,
             maxh2cdata: self.offer.maxh2cdata,
@@ -324,6 +359,11 @@ impl ConnectRequest {
         &self.connect
     }
 
+    /// Digests and alignment of its connection.
+    pub fn framing(&self) -> Framing {
+        self.queue.parameters().framing
+    }
+
     /// Accepts it: the queue of controller `cntlid`, with the Connect's answer in its outbox.
     pub fn accept(mut self, cntlid: u16, limits: QueueLimits) -> Queue {
         let parameters = Parameters {
@@ -390,3 +430,6 @@ pub struct Handoff {
     /// Whether SQ flow control is used.
     pub sq_flow_control: bool,
 }
+
+/// Offset of DGST in an ICReq.
+const DGST_AT: u32 = 11;

@@ -10,4 +10,6 @@ pub mod host;
 #[cfg(test)]
 mod tests;
 
-pub use controller::{ConnectRequest, Handoff, Handshake, Offer, Progress, QueueLimits};
+pub use controller::{
+    ConnectRequest, DigestOffer, Handoff, Handshake, Offer, Progress, QueueLimits,
+};

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::host::{self, Progress as HostProgress, Wishes};
-use super::{ConnectRequest, Handshake, Offer, Progress};
+use super::{ConnectRequest, DigestOffer, Handshake, Offer, Progress};
 use crate::connect::{Connect, ConnectData, ConnectReject};
 use crate::cqe::Completion;
 use crate::deframer::{Deframer, Event, Rules, Side};
@@ -95,12 +95,54 @@ fn is_silent(controller: &mut Handshake) {
     assert!(controller.outbox().is_empty());
 }
 
+fn digest_offer() -> impl Strategy<Value = DigestOffer> {
+    use DigestOffer::{Allow, Off, Require};
+    prop_oneof![Just(Off), Just(Allow), Just(Require)]
+}
+
+#[test]
+fn a_host_that_does_not_ask_for_a_digest_that_is_required_is_terminated() {
+    let require = DigestOffer::Require;
+    let header = Offer {
+        header_digest: require,
+        ..OFFER
+    };
+    let data = Offer {
+        data_digest: require,
+        ..OFFER
+    };
+    let both = Offer {
+        data_digest: require,
+        ..header
+    };
+    for (offer, asked, served) in [
+        (header, (false, true), false),
+        (header, (true, false), true),
+        (data, (true, false), false),
+        (data, (false, true), true),
+        (both, (false, false), false),
+        (both, (true, false), false),
+        (both, (true, true), true),
+    ] {
+        let icreq = IcReq::new(0, 0, asked.0, asked.1);
+        let mut controller = Handshake::new(offer);
+        let progress = controller.next(&mut icreq.as_bytes());
+        if served {
+            assert!(matches!(progress, Ok(Progress::NeedMore)), "{asked:?}");
+        } else {
+            assert!(progress.is_err(), "{asked:?}");
+            is_terminated(&mut controller, Fes::UnsupportedParameter, 11);
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn row_13_both_halves_agree_whatever_they_want_and_however_the_network_cuts(
         hpda in 0_u8..32,
         max_r2ts in prop_oneof![Just(1_u32), any::<u32>()],
-        (asks_header, asks_data, gives_header, gives_data) in any::<(bool, bool, bool, bool)>(),
+        (asks_header, asks_data) in any::<(bool, bool)>(),
+        (gives_header, gives_data) in (digest_offer(), digest_offer()),
         sq_flow_control in any::<bool>(),
         qid in prop_oneof![Just(0_u16), 1_u16..100],
         cut in prop_oneof![Just(Cut::Whole), Just(Cut::Bytes), Just(Cut::Random), Just(Cut::Wanted)],
@@ -119,7 +161,10 @@ proptest! {
             wishes.connect.kato = std::time::Duration::ZERO;
         }
         let offer = Offer { header_digest: gives_header, data_digest: gives_data, ..OFFER };
+        prop_assume!(gives_header != DigestOffer::Require || asks_header);
+        prop_assume!(gives_data != DigestOffer::Require || asks_data);
         let pair = Pair::connect(wishes, offer, cut, seed);
+        let (gives_header, gives_data) = (gives_header != DigestOffer::Off, gives_data != DigestOffer::Off);
         let (host, controller) = (pair.host.parameters(), pair.controller.parameters());
         prop_assert_eq!(host.framing.header_digest, asks_header && gives_header);
         prop_assert_eq!(host.framing.data_digest, asks_data && gives_data);

@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use nvmf_kmod::Errno;
 use nvmf_kmod::fake::{LunView, Plane, PortView, Session, StorageView, TakenQueue};
 use nvmf_proto::connect::ConnectReject;
-use nvmfd::config::model::Access;
+use nvmfd::config::model::{Access, Digest, Hosts, SqFlowControl};
+use nvmfd::control::message::Whose;
 use nvmfd::engine::backend::ram::{Ram, RamSize};
 use nvmfd::engine::backend::{self, Backend, DeviceSpec};
 use nvmfd::engine::namespace::{Namespace, Namespaces};
 use nvmfd::identity::NamespaceIds;
 use nvmfd::worker::Worker;
-use nvmfd::worker::snapshot::{Engine, Portal, PortalKind, Snapshot, Subsystem, offer};
+use nvmfd::worker::snapshot::{Engine, Limits, Portal, PortalKind, Snapshot, Subsystem, offer};
 use uuid::Uuid;
 
 /// One worker for each port that is online.
@@ -58,22 +59,33 @@ impl EnginePlane {
     fn snapshot(&self, port: &PortView) -> Snapshot {
         let namespaces = port.namespaces.iter().filter_map(|(&nsid, lun)| {
             let (device, backend) = self.backend(lun)?;
-            Some(Namespace::new(nsid, device, backend, identifiers(lun)))
+            let namespace = Namespace::new(nsid, device, backend, identifiers(lun));
+            Some(Arc::new(namespace))
         });
         let subsystem = Subsystem {
             nqn: port.subnqn.parse().expect("the kernel has judged it"),
             serial: port.serial.clone(),
+            portals: [port.portid].into(),
+            hosts: Hosts::Any,
             engine: Engine::Userspace(Arc::new(Namespaces::new(namespaces))),
+            terminate_on_revoke: false,
         };
         Snapshot {
             generation: 1,
-            portals: vec![Portal {
+            portals: vec![Arc::new(Portal {
                 id: port.portid,
+                name: port.id.to_string(),
                 kind: PortalKind::Io,
                 address: ([0, 0, 0, 0], 0).into(),
-            }],
+                offer: offer(
+                    Digest::Allow,
+                    Digest::Allow,
+                    256 << 10,
+                    SqFlowControl::Optional,
+                ),
+            })],
             subsystems: vec![Arc::new(subsystem)],
-            offer: offer(true, true, 256 << 10, true),
+            limits: Limits::default(),
         }
     }
 }
@@ -122,11 +134,11 @@ impl Plane for EnginePlane {
         let mut sessions: Vec<_> = ports
             .iter()
             .flat_map(|(&port, worker)| {
-                let controllers = worker.controllers().into_iter();
-                controllers.map(move |(cntlid, hostnqn)| Session {
+                let sessions = worker.sessions().into_iter();
+                sessions.map(move |session| Session {
                     port,
-                    cntlid,
-                    hostnqn: hostnqn.to_string(),
+                    cntlid: session.cntlid,
+                    hostnqn: session.hostnqn,
                 })
             })
             .collect();
@@ -136,7 +148,7 @@ impl Plane for EnginePlane {
 
     fn terminate(&self, port: u32, cntlid: u16) {
         if let Some(worker) = self.ports.read().expect("no panic").get(&port) {
-            worker.terminate(cntlid);
+            worker.terminate(&Whose::Cntlid(cntlid));
         }
     }
 }

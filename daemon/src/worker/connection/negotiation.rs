@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
@@ -17,9 +17,11 @@ use tracing::{info, warn};
 use super::{Connection, LIFE_CYCLE, State, Turn};
 use crate::engine::session::Session;
 use crate::log::{Quota, told};
+use crate::worker::Shared;
 use crate::worker::close::CloseReason;
 use crate::worker::handoff;
 use crate::worker::message::{ConnectionId, Refusal};
+use crate::worker::registry::Origin;
 use crate::worker::route::{Route, route};
 
 /// Lines of refusals and violations. Peers cause them at will.
@@ -47,7 +49,7 @@ impl Connection {
                 }
                 Ok(Progress::Refused(reject)) => {
                     let outbox = std::mem::take(handshake.outbox());
-                    self.refuse(outbox, CloseReason::Refused(reject), None, turn.now);
+                    self.refuse(outbox, CloseReason::Refused(reject), None, turn);
                     return Ok(count);
                 }
                 Ok(Progress::Terminated { fes, fei }) => {
@@ -55,7 +57,7 @@ impl Connection {
                 }
                 Err(error) => {
                     let outbox = std::mem::take(handshake.outbox());
-                    self.refuse(outbox, CloseReason::Violation(error), None, turn.now);
+                    self.refuse(outbox, CloseReason::Violation(error), None, turn);
                     return Ok(count);
                 }
             }
@@ -65,15 +67,23 @@ impl Connection {
 
     /// A legal Connect: the one place where it is judged is [`route`].
     fn connect(&mut self, request: ConnectRequest, turn: &mut Turn<'_>) {
-        let snapshot = Arc::clone(&turn.shared.snapshot);
+        let snapshot = turn.shared.snapshot.load_full();
         let registry = &turn.shared.registry;
         let connect = request.connect();
-        let portal = &snapshot.portals[self.portal];
-        let joined = match route(&snapshot, portal, connect) {
+        let draining = turn.shared.draining.load(Ordering::Relaxed);
+        // A portal that went meanwhile is no judgement on the host, and what it asks for may be served
+        // elsewhere: without Do Not Retry it tries again, is refused by the system, and discovers.
+        let judged = snapshot
+            .portal(self.portal)
+            .map_or(Route::Reject(ConnectReject::BUSY), |portal| {
+                route(&snapshot, portal, connect, draining)
+            });
+        let origin = self.origin(&request, turn.now);
+        let joined = match judged {
             Route::Reject(reject) => Err(reject),
-            Route::Discovery => registry.create(connect, None, self.id),
+            Route::Discovery => registry.create(connect, None, self.id, origin),
             Route::Userspace(subsystem) if connect.qid == 0 => {
-                registry.create(connect, Some(subsystem), self.id)
+                registry.create(connect, Some(subsystem), self.id, origin)
             }
             Route::Userspace(subsystem) => registry.join(connect, &subsystem, self.id),
             Route::Kernel(_) => return self.leave(request, turn),
@@ -92,15 +102,28 @@ impl Connection {
                         "connected"
                     );
                 }
-                let session = Session::new(request, self.id, association, self.local, turn);
+                turn.shared.look_again(&association, &snapshot);
+                let session = Session::new(request, self.id, association, turn);
                 self.state = State::Serving(Box::new(session));
                 self.place = None;
             }
             Err(reject) => {
                 let reason = CloseReason::Refused(reject);
                 let connect = connect.clone();
-                self.refuse(request.reject(reject), reason, Some(&connect), turn.now);
+                self.refuse(request.reject(reject), reason, Some(&connect), turn);
             }
+        }
+    }
+
+    fn origin(&self, request: &ConnectRequest, now: Instant) -> Origin {
+        let framing = request.framing();
+        Origin {
+            peer: self.peer,
+            local: self.local,
+            portal: self.portal,
+            header_digest: framing.header_digest,
+            data_digest: framing.data_digest,
+            since: now,
         }
     }
 
@@ -127,7 +150,7 @@ impl Connection {
         };
         let (request, reject) = refused;
         let reason = CloseReason::Refused(reject);
-        self.refuse(request.reject(reject), reason, Some(&connect), turn.now);
+        self.refuse(request.reject(reject), reason, Some(&connect), turn);
     }
 
     /// From now on the peer is only told why, and given the time to read it.
@@ -136,11 +159,11 @@ impl Connection {
         outbox: Outbox,
         reason: CloseReason,
         connect: Option<&Connect>,
-        now: Instant,
+        turn: &Turn<'_>,
     ) {
-        log_refusal(self.peer, reason, connect, now);
+        take_note(turn.shared, self.peer, reason, connect, turn.now);
         self.unread = Vec::new();
-        self.state = State::closing(outbox, reason, now);
+        self.state = State::closing(outbox, reason, turn.now);
     }
 
     /// A connection that is only to be told why the kernel does not serve it.
@@ -151,9 +174,9 @@ impl Connection {
         id: ConnectionId,
         stream: TcpStream,
         peer: SocketAddr,
-        portal: usize,
+        portal: u16,
         refusal: Refusal,
-        now: Instant,
+        (shared, now): (&Shared, Instant),
     ) -> io::Result<Self> {
         let Refusal {
             connect,
@@ -161,7 +184,7 @@ impl Connection {
             outbox,
         } = refusal;
         let reason = CloseReason::Refused(reject);
-        log_refusal(peer, reason, Some(&connect), now);
+        take_note(shared, peer, reason, Some(&connect), now);
         let state = State::closing(outbox, reason, now);
         Self::with(id, stream, peer, portal, state)
     }
@@ -178,11 +201,14 @@ impl Connection {
         adoption: crate::worker::adopt::Adoption,
         turn: &mut Turn<'_>,
     ) -> io::Result<Self> {
+        let snapshot = turn.shared.snapshot.load();
+        let portal = snapshot.portals.first();
+        let portal = portal.ok_or(io::ErrorKind::NotConnected)?;
         let state = State::Negotiating {
-            handshake: super::Handshake::new(turn.shared.snapshot.offer),
+            handshake: super::Handshake::new(portal.offer),
             deadline: turn.now,
         };
-        let mut connection = Self::with(id, stream, peer, 0, state)?;
+        let mut connection = Self::with(id, stream, peer, portal.id, state)?;
         connection.connect(adoption.request, turn);
         let outcome = match &connection.state {
             State::Serving(session) => Ok(session.association().cntlid),
@@ -200,7 +226,14 @@ impl Connection {
     }
 }
 
-fn log_refusal(peer: SocketAddr, reason: CloseReason, connect: Option<&Connect>, now: Instant) {
+fn take_note(
+    shared: &Shared,
+    peer: SocketAddr,
+    reason: CloseReason,
+    connect: Option<&Connect>,
+    now: Instant,
+) {
+    shared.refusals.note(peer, reason, connect);
     if let Some(suppressed) = REFUSALS.admit(now) {
         warn!(
             suppressed = told(suppressed),

@@ -1,0 +1,97 @@
+//! What an operator asks of the worker: who is connected and who was refused, to end sessions, to
+//! begin none.
+
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use nvmf_proto::nqn::DISCOVERY_NQN;
+
+use super::Worker;
+use super::close::CloseReason;
+use super::message::Message;
+use super::registry::Association;
+use crate::control::message::{Mode, Refusals, Session, Traffic, Whose};
+
+impl Worker {
+    /// The controllers that live, discovery's too, in the order of their identifiers.
+    pub fn sessions(&self) -> Vec<Session> {
+        let now = Instant::now();
+        let associations = self.shared.registry.associations();
+        associations.iter().map(|it| session(it, now)).collect()
+    }
+
+    /// The connections that were refused last, and how many were in all.
+    pub fn refusals(&self) -> Refusals {
+        self.shared.refusals.told()
+    }
+
+    /// Connections in negotiation now.
+    pub fn negotiating(&self) -> u64 {
+        self.shared.admission.pending() as u64
+    }
+
+    /// Ends sessions. How many were told to end; their connections are closed soon after.
+    pub fn terminate(&self, whose: &Whose) -> u64 {
+        let meant = |it: &Association| match whose {
+            Whose::Host(host) => it.hostnqn.as_str() == host,
+            Whose::Cntlid(cntlid) => it.cntlid == *cntlid,
+        };
+        let mut told = 0;
+        for association in self.shared.registry.associations() {
+            if meant(&association) {
+                let admin = association.admin;
+                let reason = CloseReason::Dismissed;
+                self.shared.send(admin, Message::Close(admin, reason));
+                told += 1;
+            }
+        }
+        told
+    }
+
+    /// Begins or ends to refuse new controllers of subsystems. Those that are there go on, and hosts
+    /// that are refused try again.
+    pub fn drain(&self, on: bool) {
+        self.shared.draining.store(on, Ordering::Relaxed);
+    }
+}
+
+fn session(association: &Association, now: Instant) -> Session {
+    let origin = &association.origin;
+    let subsystem = association.subsystem.as_ref();
+    let io = association.record.statistics();
+    Session {
+        mode: match subsystem {
+            Some(_) => Mode::User,
+            None => Mode::Discovery,
+        },
+        subsystem: match subsystem {
+            Some(subsystem) => subsystem.nqn.to_string(),
+            None => DISCOVERY_NQN.into(),
+        },
+        cntlid: association.cntlid,
+        hostnqn: association.hostnqn.to_string(),
+        hostid: Some(
+            association
+                .hostid
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+        ),
+        peer: Some(origin.peer),
+        local: Some(origin.local),
+        io_queues: u32::try_from(association.io_queues()).ok(),
+        header_digest: Some(origin.header_digest),
+        data_digest: Some(origin.data_digest),
+        kato: Some(association.kato.load(Ordering::Relaxed)),
+        age: Some(now.saturating_duration_since(origin.since).as_secs()),
+        idle: Some(association.idle(now).as_secs()),
+        traffic: Some(Traffic {
+            reads: io.reads,
+            writes: io.writes,
+            bytes_read: io.bytes_read,
+            bytes_written: io.bytes_written,
+        }),
+    }
+}
