@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno as SystemErrno;
@@ -21,7 +22,8 @@ pub const PATH: &str = "/dev/cam/ctl";
 pub enum CtlDevice {
     /// With a lock.
     Locked(Flock<File>),
-    /// On a system that locks no devices, which is no reason not to serve.
+    /// Without one of its own: another process has it, or the system locks no devices, which is no
+    /// reason not to serve.
     Unlocked(File),
 }
 
@@ -37,6 +39,22 @@ impl CtlDevice {
             Ok(file) => Ok(Self::Locked(file)),
             Err((_, errno @ SystemErrno::EWOULDBLOCK)) => Err(errno.into()),
             Err((file, _)) => Ok(Self::Unlocked(file)),
+        }
+    }
+}
+
+impl From<OwnedFd> for CtlDevice {
+    /// The device as another process has opened, and perhaps locked, it.
+    fn from(descriptor: OwnedFd) -> Self {
+        Self::Unlocked(descriptor.into())
+    }
+}
+
+impl AsFd for CtlDevice {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Locked(file) => file.as_fd(),
+            Self::Unlocked(file) => file.as_fd(),
         }
     }
 }

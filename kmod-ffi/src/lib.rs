@@ -24,6 +24,7 @@ pub mod nv;
 pub mod request;
 pub mod xml;
 
+pub use device::CtlDevice;
 pub use error::{Errno, KernelError};
 pub use kernel::Kernel;
 pub use request::Ctl;

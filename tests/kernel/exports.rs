@@ -29,6 +29,7 @@ fn foreign_lun(kernel: &Kernel, name: &str) -> u32 {
     let lun = NewLun {
         storage: Storage::Ramdisk { size: 16 << 20 },
         blocksize: 512,
+        read_only: false,
         serial: name.into(),
         device_id: name.into(),
         eui: None,

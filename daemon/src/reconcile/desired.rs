@@ -66,6 +66,8 @@ pub struct OurLun {
     pub bytes: Option<u64>,
     /// Bytes of a block; 0 leaves it to the kernel: 512, or the disk's own.
     pub blocksize: u32,
+    /// Whether hosts may only read it.
+    pub read_only: bool,
     /// Serial number: 1 to 16 printable ASCII characters.
     pub serial: String,
     /// Device identifier: 1 to 64 printable ASCII characters.
@@ -215,6 +217,7 @@ impl OurLun {
             storage,
             bytes: None,
             blocksize: 0,
+            read_only: false,
             serial,
             device_id: format!("nvmfd {}", ids.uuid),
             eui: Some(hex(&ids.nguid)),
@@ -227,6 +230,7 @@ impl OurLun {
         NewLun {
             storage: self.storage.clone(),
             blocksize: self.blocksize,
+            read_only: self.read_only,
             serial: self.serial.clone(),
             device_id: self.device_id.clone(),
             eui: self.eui.clone(),

@@ -251,6 +251,10 @@ impl SeenLun {
                 "block size",
                 wanted.blocksize == 0 || listed.blocksize == wanted.blocksize,
             ),
+            (
+                "access",
+                (listed.option("readonly") == Some("on")) == wanted.read_only,
+            ),
             ("serial number", listed.serial_number == wanted.serial),
             ("device identifier", listed.device_id == wanted.device_id),
             ("EUI64 or NGUID", option("eui", wanted.eui.as_deref())),

@@ -57,6 +57,8 @@ pub struct NewLun {
     pub storage: Storage,
     /// Bytes of a block; 0 leaves it to the kernel: 512, or the disk's own.
     pub blocksize: u32,
+    /// Whether writes are refused.
+    pub read_only: bool,
     /// Serial number, at most 16 bytes.
     pub serial: String,
     /// Device identifier, at most 64 bytes.
@@ -77,6 +79,9 @@ impl NewLun {
             Storage::Ramdisk { size } => Nvlist::new().string("capacity", size.to_string()),
         };
         list = list.string("unmap", "on");
+        if self.read_only {
+            list = list.string("readonly", "on");
+        }
         if let Some(eui) = &self.eui {
             list = list.string("eui", eui);
         }

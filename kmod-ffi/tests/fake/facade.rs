@@ -32,6 +32,7 @@ fn new_lun(storage: Storage) -> NewLun {
     NewLun {
         storage,
         blocksize: 0,
+        read_only: false,
         serial: "SERIAL".into(),
         device_id: "DEVICE".into(),
         eui: Some("0123456789abcdef0123456789abcdef".into()),

@@ -118,6 +118,7 @@ fn file(path: &str) -> OurLun {
         storage: Storage::Block { path: path.into() },
         bytes: None,
         blocksize: 0,
+        read_only: false,
         serial: "S1".into(),
         device_id: "D1".into(),
         eui: Some("0123456789abcdef".into()),

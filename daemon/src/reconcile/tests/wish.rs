@@ -64,6 +64,7 @@ impl Storages {
             storage,
             bytes,
             blocksize: [0, 4096, 0, 0, 512][identity],
+            read_only: false,
             serial: ["S1", "S1", "S2", "S1", "S1"][identity].into(),
             device_id: ["D1", "D1", "D1", "D2", "D1"][identity].into(),
             eui: Some(ids[usize::from(identity == 3)].into()),
