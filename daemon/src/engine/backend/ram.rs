@@ -11,16 +11,24 @@
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::{BLOCK_SIZE, Backend, Character, Geometry, length_of, within, writable};
 
-/// A RAM disk. Its contents go with it.
+/// A RAM disk. Its contents go with the last one of those that have them ([`Ram::resized`]).
 #[derive(Debug)]
 pub struct Ram {
     size: RamSize,
     read_only: bool,
+    contents: Arc<Contents>,
+}
+
+#[derive(Debug)]
+struct Contents {
     shards: Vec<RwLock<Chunks>>,
+    /// Size of the largest disk that has them.
+    largest: AtomicU64,
 }
 
 /// A RAM disk's size in bytes: a multiple of 512, not 0, and no larger than a file can be.
@@ -48,7 +56,27 @@ impl Ram {
         Self {
             size,
             read_only: false,
-            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            contents: Arc::new(Contents {
+                shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+                largest: AtomicU64::new(size.0),
+            }),
+        }
+    }
+
+    /// The same disk in another size, with the same contents: what either writes, both read. What lies
+    /// beyond a smaller size is lost.
+    #[must_use]
+    pub fn resized(&self, size: RamSize) -> Self {
+        let contents = Arc::clone(&self.contents);
+        contents.largest.fetch_max(size.0, Ordering::Relaxed);
+        if size.0 < self.size.0 {
+            // Within the size that it had.
+            let _ = self.clear(size.0, self.size.0 - size.0);
+        }
+        Self {
+            size,
+            read_only: self.read_only,
+            contents,
         }
     }
 
@@ -61,12 +89,12 @@ impl Ram {
     /// Bytes of memory that hold data now.
     pub fn resident_bytes(&self) -> u64 {
         let chunks = |shard| Self::shared(shard).len() as u64;
-        self.shards.iter().map(chunks).sum::<u64>() * CHUNK
+        self.contents.shards.iter().map(chunks).sum::<u64>() * CHUNK
     }
 
     fn shard(&self, chunk: u64) -> &RwLock<Chunks> {
         // The remainder is below SHARDS, which is the length.
-        &self.shards[(chunk % SHARDS) as usize]
+        &self.contents.shards[(chunk % SHARDS) as usize]
     }
 
     // A panic cannot leave a chunk half made, so a poisoned lock is as good as any.
@@ -83,7 +111,7 @@ impl Ram {
         within(self.size.0, offset, length)?;
         let end = offset + length;
         // The last chunk may be cut short by the disk's end and is whole all the same.
-        let cut = if end == self.size.0 {
+        let cut = if end >= self.contents.largest.load(Ordering::Relaxed) {
             end.div_ceil(CHUNK)
         } else {
             end / CHUNK
@@ -117,7 +145,7 @@ impl Ram {
             }
             return;
         }
-        for (shard, first) in self.shards.iter().zip(0..) {
+        for (shard, first) in self.contents.shards.iter().zip(0..) {
             let mut map = Self::exclusive(shard);
             if count / SHARDS < map.len() as u64 {
                 let skipped = (SHARDS + first - chunks.start % SHARDS) % SHARDS;
@@ -294,6 +322,25 @@ mod tests {
         assert_eq!(ram.resident_bytes(), CHUNK);
         assert_eq!(read(&ram, (4 << 50) - 4096, 4096), [7; 4096]);
         assert_eq!(read(&ram, (4 << 50) - 8192, 4096), [0; 4096]);
+    }
+
+    #[test]
+    fn another_size_has_the_same_contents_as_far_as_it_goes() {
+        let size = |bytes| RamSize::from_bytes(bytes).unwrap();
+        let small = ram(CHUNK + 512);
+        small.write(CHUNK, &[1; 512]).unwrap();
+        let large = small.resized(size(4 * CHUNK));
+        assert_eq!(read(&large, CHUNK, 512), [1; 512]);
+        large.write(CHUNK + 512, &[2; 512]).unwrap();
+        large.write(3 * CHUNK, &[3; 512]).unwrap();
+        // Who still has the smaller one frees no more than its own.
+        small.deallocate(0, CHUNK + 512).unwrap();
+        assert_eq!(read(&large, CHUNK, 1024), [[0; 512], [2; 512]].concat());
+        let cut = large.resized(size(2 * CHUNK));
+        assert_eq!(read(&cut, CHUNK + 512, 512), [2; 512]);
+        let again = cut.resized(size(4 * CHUNK));
+        assert_eq!(read(&again, 3 * CHUNK, 512), [0; 512], "it was lost");
+        assert_eq!(again.resident_bytes(), CHUNK);
     }
 
     #[test]
