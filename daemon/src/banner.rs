@@ -51,8 +51,39 @@ pub struct Served {
     pub uuid: Option<Uuid>,
 }
 
+/// What there is to say of everything that is served: the whole text of the only subsystem, or of
+/// each of several what and where.
+#[derive(Debug, Clone)]
+pub struct Banners(pub Vec<Banner>);
+
+impl fmt::Display for Banners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0[..] {
+            [] => writeln!(f, "nvmfd serves no subsystem"),
+            [only] => only.fmt(f),
+            several => several.iter().try_for_each(|banner| banner.what(f)),
+        }
+    }
+}
+
 impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.what(f)?;
+        let [here, elsewhere] = [Side::Here, Side::Elsewhere].map(|side| self.target(side));
+        match elsewhere {
+            Some(target) => self.commands(f, "On a host:", target)?,
+            None => writeln!(f, "\nOther machines do not reach these addresses.")?,
+        }
+        match here {
+            Some(target) if here != elsewhere => self.commands(f, "On this machine:", target),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Banner {
+    /// What is served, and where.
+    fn what(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kernel = if self.kernel { ", from the kernel" } else { "" };
         writeln!(f, "nvmfd serves {}{kernel}", self.nqn)?;
         for namespace in &self.namespaces {
@@ -68,16 +99,7 @@ impl fmt::Display for Banner {
             "required"
         };
         write!(f, "Header digest {header}, data digest {data}, ")?;
-        writeln!(f, "SQ flow control {flow_control}")?;
-        let [here, elsewhere] = [Side::Here, Side::Elsewhere].map(|side| self.target(side));
-        match elsewhere {
-            Some(target) => self.commands(f, "On a host:", target)?,
-            None => writeln!(f, "\nOther machines do not reach these addresses.")?,
-        }
-        match here {
-            Some(target) if here != elsewhere => self.commands(f, "On this machine:", target),
-            _ => Ok(()),
-        }
+        writeln!(f, "SQ flow control {flow_control}")
     }
 }
 

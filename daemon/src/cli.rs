@@ -9,19 +9,23 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Parser;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use nvmf_proto::nqn::Nqn;
 use tracing::level_filters::LevelFilter;
 
 use crate::engine::backend::DeviceSpec;
 use crate::error::StartupError;
 use crate::identity::HostIdentity;
+use crate::pidfile;
 
 pub mod address;
+mod config;
 pub mod value;
 
 use address::ListenAddress;
@@ -32,6 +36,10 @@ use value::Transport;
 pub enum Invocation {
     /// To serve.
     Serve(Box<Options>),
+    /// To say what is wrong with what would be served, and serve nothing.
+    Check(Box<Options>),
+    /// To print the kernel modules that are needed, one a line.
+    Modules(Box<Options>),
     /// To print a text, help or version, and end well.
     Print(String),
 }
@@ -55,14 +63,21 @@ pub struct Options {
     pub listen: Listen,
     /// Where they ask what there is.
     pub discovery_listen: Listen,
-    /// Reactors.
-    pub threads: NonZeroUsize,
-    /// The least severe lines that are logged.
-    pub log: LevelFilter,
+    /// Reactors; else as the configuration says, or one per core.
+    pub threads: Option<NonZeroUsize>,
+    /// The least severe lines that are logged; else as the configuration says.
+    pub log: Option<LevelFilter>,
     /// What is served, NSID 1 first. Nothing, in kernel mode: every LUN that CTL has.
     pub devices: Vec<DeviceSpec>,
     /// Hand queues to FreeBSD's kernel.
     pub kernel: bool,
+    /// The file that says all of this, if the command line does not: then there are no devices, and
+    /// of the rest only what concerns this process counts.
+    pub config: Option<PathBuf>,
+    /// Where the control socket is; else where it usually is, if it can be there.
+    pub socket: Option<PathBuf>,
+    /// Where the pid file is.
+    pub pid_file: PathBuf,
     /// The fake that plays the kernel's part, by its socket.
     #[cfg(feature = "fake")]
     pub ctl: Option<std::path::PathBuf>,
@@ -103,18 +118,47 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => Ok(Invocation::Serve(Box::new(arguments.resolve(host)?))),
+    let parsed = Arguments::command()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Ok((Arguments::from_arg_matches(&matches)?, matches)));
+    match parsed {
+        Ok((arguments, matches)) => {
+            let (check, modules) = (arguments.check, arguments.modules);
+            let options = Box::new(arguments.resolve(host, &matches)?);
+            Ok(match (check, modules) {
+                (true, _) => Invocation::Check(options),
+                (_, true) => Invocation::Modules(options),
+                _ => Invocation::Serve(options),
+            })
+        }
         Err(error) if is_answer(&error) => Ok(Invocation::Print(error.render().to_string())),
         Err(error) => Err(usage(one_line(&error))),
     }
 }
 
-/// NVMe over TCP target: serves RAM disks, files and disks to NVMe hosts.
+/// NVMe over TCP target: serves what a configuration file says, or RAM disks, files and disks.
 #[derive(Parser, Debug)]
 #[command(name = "nvmfd", version, args_override_self = true, after_help = EXAMPLES)]
-#[command(override_usage = "nvmfd [OPTIONS] DEVICE...\n       nvmfd -K [OPTIONS] [DEVICE...]")]
+#[command(
+    override_usage = "nvmfd [-d] [-f FILE]\n       nvmfd [OPTIONS] DEVICE...\n       \
+                            nvmfd -K [OPTIONS] [DEVICE...]"
+)]
 struct Arguments {
+    /// Serve what FILE says [default: /usr/local/etc/nvmfd.toml, without a DEVICE]
+    #[arg(short = 'f', long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Check the configuration, say all that is wrong with it, and serve nothing
+    #[arg(long)]
+    check: bool,
+    /// Print the kernel modules that the configuration needs, and serve nothing
+    #[arg(long, conflicts_with = "check")]
+    modules: bool,
+    /// Where nvmfctl reaches the daemon [default: /var/run/nvmfd.sock]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Where the daemon leaves its process id
+    #[arg(long, value_name = "PATH", default_value = pidfile::PATH)]
+    pid_file: PathBuf,
     /// Stay in the foreground and log to standard error
     #[arg(short = 'd', long)]
     foreground: bool,
@@ -154,9 +198,9 @@ struct Arguments {
     /// Threads that serve connections [default: one per core]
     #[arg(long, value_name = "N", value_parser = value::threads)]
     threads: Option<NonZeroUsize>,
-    /// Least severe lines to log: error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = value::log_level)]
-    log: LevelFilter,
+    /// Least severe lines to log: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL", value_parser = value::log_level)]
+    log: Option<LevelFilter>,
     /// Let FreeBSD's kernel serve (nvmft, CTL); without a DEVICE, every LUN that CTL has
     #[arg(short = 'K', long)]
     kernel: bool,
@@ -170,14 +214,13 @@ struct Arguments {
 }
 
 impl Arguments {
-    fn resolve(self, host: &HostIdentity) -> Result<Options, StartupError> {
+    fn resolve(self, host: &HostIdentity, matches: &ArgMatches) -> Result<Options, StartupError> {
         let Transport::Tcp = self.transport;
+        let from_file = self.config.is_some() || (self.devices.is_empty() && !self.kernel);
+        if from_file {
+            self.nothing_that_the_file_says(matches)?;
+        }
         if !self.kernel {
-            if self.devices.is_empty() {
-                return Err(usage(
-                    "no device given; name ramdisk:SIZE, a file or a disk".into(),
-                ));
-            }
             let of_kernel = |it: &&DeviceSpec| matches!(it, DeviceSpec::Lun(_));
             if let Some(lun) = self.devices.iter().find(of_kernel) {
                 return Err(usage(format!("{lun} is the kernel's to serve; add -K")));
@@ -186,6 +229,7 @@ impl Arguments {
         if let Some(twice) = repeated(&self.devices) {
             return Err(usage(format!("{twice} is given twice; name it once")));
         }
+        let config = from_file.then(|| self.config.unwrap_or_else(|| CONFIG.into()));
         let listen = listen_on(self.listen, self.port);
         let discovery_listen = listen_on(self.discovery_listen, self.discovery_port);
         let all = [listen.addresses(), discovery_listen.addresses()].concat();
@@ -203,13 +247,36 @@ impl Arguments {
             nqn: self.nqn.unwrap_or_else(|| host.subsystem_nqn()),
             listen,
             discovery_listen,
-            threads: self.threads.unwrap_or_else(cores),
+            threads: self.threads,
             log: self.log,
             devices: self.devices,
             kernel: self.kernel,
+            config,
+            socket: self.socket,
+            pid_file: self.pid_file,
             #[cfg(feature = "fake")]
             ctl: self.ctl,
         })
+    }
+}
+
+impl Arguments {
+    /// What is served comes from the file or from the command line, whole.
+    fn nothing_that_the_file_says(&self, matches: &ArgMatches) -> Result<(), StartupError> {
+        let given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let Some(id) = OF_A_DEVICE.into_iter().find(|id| given(id)) else {
+            return Ok(());
+        };
+        let name = match id {
+            "devices" => "a DEVICE".into(),
+            id => format!("--{}", id.replace('_', "-")),
+        };
+        Err(usage(match &self.config {
+            Some(_) => format!("{name} cannot be given with -f; the file says what is served"),
+            None => format!(
+                "{name} is of use with a DEVICE only; name one, or leave it to the file of -f"
+            ),
+        }))
     }
 }
 
@@ -270,12 +337,28 @@ fn collision(addresses: &[SocketAddr]) -> Option<SocketAddr> {
     })
 }
 
-fn cores() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-}
+/// The configuration file, where FreeBSD has it.
+pub const CONFIG: &str = "/usr/local/etc/nvmfd.toml";
+
+/// Arguments that say what is served, as clap knows them.
+const OF_A_DEVICE: [&str; 12] = [
+    "devices",
+    "kernel",
+    "optional_flow_control",
+    "header_digest",
+    "data_digest",
+    "maxh2cdata",
+    "nqn",
+    "port",
+    "discovery_port",
+    "listen",
+    "discovery_listen",
+    "threads",
+];
 
 const EXAMPLES: &str = "\
 Examples:
+  nvmfd                              what the configuration file says, in the background
   nvmfd -d ramdisk:1g                a RAM disk, until Ctrl-C
   nvmfd -p 4420 -n nqn.2014-08.org.example:vol0 /dev/sdb disk.img
   nvmfd -K -p 4420 /dev/zvol/tank/vol0    in FreeBSD's kernel

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use nvmf_kmod::KernelError;
 use nvmf_kmod::module::ModuleError;
 
+use crate::config::Problems;
 use crate::control::OpenError;
 use crate::reconcile::ReconcileError;
 
@@ -126,6 +127,16 @@ pub enum StartupError {
         /// For what.
         service: Service,
     },
+    /// A listener of ours is in the way, which the system lets go of only when it is closed.
+    #[error(
+        "{address} cannot be listened on while this daemon has {taken}; keep that, or restart nvmfd"
+    )]
+    AddressOurs {
+        /// Where we would listen.
+        address: SocketAddr,
+        /// Where we do.
+        taken: SocketAddr,
+    },
     /// A port below 1024, as a rule.
     #[error(
         "no permission to listen on {address}; run nvmfd as root, or choose a port above \
@@ -169,6 +180,12 @@ pub enum StartupError {
         /// As given.
         path: PathText,
     },
+    /// The configuration file; all of its problems, in several lines.
+    #[error("{0}")]
+    Config(Problems),
+    /// The process that serves did not come up.
+    #[error("{0}")]
+    Worker(String),
     /// There is no kernel mode here.
     #[error(transparent)]
     NoKernelMode(#[from] ModuleError),
@@ -228,6 +245,16 @@ impl StartupError {
         }
     }
 
+    /// Whether a daemon that was killed a moment ago may be the reason.
+    pub fn is_of_a_predecessor(&self) -> bool {
+        matches!(
+            self,
+            Self::AddressInUse { .. }
+                | Self::DeviceLocked { .. }
+                | Self::NoKernelMode(ModuleError::Locked)
+        )
+    }
+
     /// The status that the process ends with.
     pub fn exit(&self) -> Exit {
         match self {
@@ -242,10 +269,14 @@ impl StartupError {
             Self::DeviceBusy { .. }
             | Self::DeviceLocked { .. }
             | Self::AddressInUse { .. }
+            | Self::AddressOurs { .. }
             | Self::AddressUnknown { .. }
             | Self::AlreadyRunning { .. } => Exit::Unavailable,
             Self::DevicePermission { .. } | Self::AddressPermission { .. } => Exit::NoPermission,
             Self::PathEncoding { .. } => Exit::Data,
+            Self::Config(problems) if problems.is_unreadable() => Exit::NoInput,
+            Self::Config(_) => Exit::Data,
+            Self::Worker(_) => Exit::System,
             Self::NoKernelMode(ModuleError::NotRoot | ModuleError::Jailed) => Exit::NoPermission,
             Self::NoKernelMode(_) | Self::Export(_) | Self::Kernel(_) => Exit::Unavailable,
             Self::Withdraw(_) => Exit::System,
@@ -257,15 +288,20 @@ impl StartupError {
 
     /// The line to print, with the chain of sources.
     pub fn report(&self) -> String {
-        let mut line = self.to_string();
-        let mut source = self.source();
-        while let Some(error) = source {
-            line.push_str(": ");
-            line.push_str(&error.to_string());
-            source = error.source();
-        }
-        line
+        chain(self)
     }
+}
+
+/// An error and its sources, in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        source = error.source();
+    }
+    line
 }
 
 /// Exit status, as `sysexits.h` has them.
@@ -301,20 +337,24 @@ pub enum Service {
     Io,
     /// The discovery controller.
     Discovery,
+    /// Counters.
+    Metrics,
 }
 
 impl Service {
     fn port_option(self) -> &'static str {
         match self {
-            Self::Io => "-p",
-            Self::Discovery => "-P",
+            Self::Io => "-p, or in its [[portal]]",
+            Self::Discovery => "-P, or in [discovery]",
+            Self::Metrics => "listen in [metrics]",
         }
     }
 
     fn listen_option(self) -> &'static str {
         match self {
-            Self::Io => "--listen",
-            Self::Discovery => "--discovery-listen",
+            Self::Io => "--listen, or in its [[portal]]",
+            Self::Discovery => "--discovery-listen, or in [discovery]",
+            Self::Metrics => "listen in [metrics]",
         }
     }
 }
@@ -396,8 +436,8 @@ mod tests {
         let io = StartupError::listening(address, Service::Io, source());
         let discovery = StartupError::listening(address, Service::Discovery, source());
         assert!(io.report().starts_with("[::]:8009 is in use"));
-        assert!(io.report().ends_with("with -p"));
-        assert!(discovery.report().ends_with("with -P"));
+        assert!(io.report().ends_with("with -p, or in its [[portal]]"));
+        assert!(discovery.report().ends_with("with -P, or in [discovery]"));
         assert_eq!(io.exit() as u8, 69);
     }
 

@@ -1,11 +1,11 @@
-//! Listening sockets: bound all together, or not at all.
+//! Listening sockets: bound all together, or not at all, and opened to peers in a step of its own.
 
 #![forbid(unsafe_code)]
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::cli::Listen;
 use crate::error::{Service, StartupError};
@@ -16,16 +16,20 @@ const BACKLOG: i32 = 1024;
 /// How often to look for a port that is free in both families.
 const ATTEMPTS: usize = 16;
 
+/// A listener, and the address that was asked for.
+pub type Bound = (SocketAddr, TcpListener);
+
 /// Binds everything that `listen` names.
 ///
 /// # Errors
 /// The first address that cannot be bound; those before it are let go.
-pub fn bind(listen: &Listen, service: Service) -> Result<Vec<TcpListener>, StartupError> {
+pub fn bind(listen: &Listen, service: Service) -> Result<Vec<Bound>, StartupError> {
     match listen {
         Listen::At(addresses) => addresses
             .iter()
-            .map(|&address| {
-                bind_one(address).map_err(|error| StartupError::listening(address, service, error))
+            .map(|&address| match bind_one(address) {
+                Ok(listener) => Ok((address, listener)),
+                Err(error) => Err(StartupError::listening(address, service, error)),
             })
             .collect(),
         Listen::Everywhere { port } => everywhere(listen, *port, service),
@@ -33,11 +37,7 @@ pub fn bind(listen: &Listen, service: Service) -> Result<Vec<TcpListener>, Start
 }
 
 /// All addresses of both families, on one port. A machine without IPv6 has the other one only.
-fn everywhere(
-    listen: &Listen,
-    port: u16,
-    service: Service,
-) -> Result<Vec<TcpListener>, StartupError> {
+fn everywhere(listen: &Listen, port: u16, service: Service) -> Result<Vec<Bound>, StartupError> {
     let mut attempt = 1;
     loop {
         match try_everywhere(listen) {
@@ -51,15 +51,16 @@ fn everywhere(
     }
 }
 
-fn try_everywhere(listen: &Listen) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
-    let mut bound: Vec<TcpListener> = Vec::new();
+fn try_everywhere(listen: &Listen) -> Result<Vec<Bound>, (SocketAddr, io::Error)> {
+    let mut bound: Vec<Bound> = Vec::new();
     let mut absent = None;
-    for mut address in listen.addresses() {
-        if let Some(first) = bound.first().and_then(|first| first.local_addr().ok()) {
+    for wanted in listen.addresses() {
+        let mut address = wanted;
+        if let Some(first) = bound.first().and_then(|(_, it)| it.local_addr().ok()) {
             address.set_port(first.port());
         }
         match bind_one(address) {
-            Ok(listener) => bound.push(listener),
+            Ok(listener) => bound.push((wanted, listener)),
             Err(error) if is_absent(&error) => absent = Some((address, error)),
             Err(error) => return Err((address, error)),
         }
@@ -82,8 +83,15 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Lets peers connect. Harmless when they may already.
+///
+/// # Errors
+/// The system's; somebody else may have been faster.
+pub fn open(listener: &TcpListener) -> io::Result<()> {
+    SockRef::from(listener).listen(BACKLOG)
 }
 
 fn in_use(error: &io::Error) -> bool {
@@ -113,7 +121,7 @@ mod tests {
         let bound = bind(&listen, Service::Io).unwrap();
         let ports: Vec<u16> = bound
             .iter()
-            .map(|it| it.local_addr().unwrap().port())
+            .map(|(_, it)| it.local_addr().unwrap().port())
             .collect();
         assert!(ports.iter().all(|&port| port == ports[0] && port != 0));
     }

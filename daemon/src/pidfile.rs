@@ -1,8 +1,7 @@
 //! The pid file, FreeBSD's way: whoever holds its lock runs, and its text says who that is.
 //!
-//! A second daemon is told the first one's process id. The file is opened before the fork, so
-//! that a refusal reaches the terminal, written after it, and removed as a step of shutting down;
-//! one that a killed daemon left behind is taken over, because its lock went with its holder.
+//! A second daemon is told the first one's process id. The file is removed as a
+//! step of shutting down; one that a killed daemon left behind is taken over, because its lock went with its holder.
 
 #![forbid(unsafe_code)]
 
@@ -93,20 +92,6 @@ impl PidFile {
         }
         Ok(())
     }
-}
-
-/// Leaves the terminal: forks, ends the parent, and points standard input and output nowhere.
-///
-/// To be called after everything was opened and bound, and before any thread is started, as
-/// threads do not survive a fork.
-///
-/// # Errors
-/// [`StartupError::System`] when the system cannot fork.
-pub fn daemonize() -> Result<(), StartupError> {
-    nix::unistd::daemon(false, false).map_err(|errno| StartupError::System {
-        what: "fork into the background",
-        source: errno.into(),
-    })
 }
 
 fn is_still_at(file: &File, path: &Path) -> bool {

@@ -1,4 +1,4 @@
-//! The program from its arguments to its exit status.
+//! The program from its arguments to its exit status: the monitor, or a worker that one has started.
 //!
 //! Whatever goes wrong before it serves is one line and an exit status.
 
@@ -9,14 +9,26 @@ use std::process::ExitCode;
 use crate::cli::{self, Invocation};
 use crate::error::StartupError;
 use crate::identity::HostIdentity;
-use crate::serve;
+use crate::monitor;
+use crate::worker;
 
 /// Does what the command line asks for.
 pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments
+        .next()
+        .is_some_and(|first| first == monitor::WORKER)
+    {
+        return worker::process::main(arguments);
+    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("nvmfd: {}", error.report());
+            match &error {
+                // Several lines, each of which names the file.
+                StartupError::Config(problems) => eprint!("{problems}"),
+                error => eprintln!("nvmfd: {}", error.report()),
+            }
             error.exit().into()
         }
     }
@@ -25,10 +37,10 @@ pub fn main() -> ExitCode {
 fn run() -> Result<(), StartupError> {
     let host = HostIdentity::of_this_machine();
     match cli::parse(std::env::args_os(), &host)? {
-        Invocation::Print(text) => {
-            print!("{text}");
-            Ok(())
-        }
-        Invocation::Serve(options) => serve::serve(&options, &host),
+        Invocation::Print(text) => print!("{text}"),
+        Invocation::Modules(options) => print!("{}", monitor::modules(&options)?),
+        Invocation::Check(options) => monitor::check(&options)?,
+        Invocation::Serve(options) => monitor::run(*options, &host)?,
     }
+    Ok(())
 }

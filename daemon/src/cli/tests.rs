@@ -59,7 +59,7 @@ fn freebsd_defaults() {
     );
     assert_eq!(o.listen, Listen::Everywhere { port: 0 });
     assert_eq!(o.discovery_listen, Listen::Everywhere { port: 8009 });
-    assert_eq!(o.log, LevelFilter::INFO);
+    assert_eq!((o.log, o.threads, o.config), (None, None, None));
     let addresses = o.discovery_listen.addresses();
     assert_eq!(
         addresses,
@@ -92,13 +92,33 @@ fn the_last_one_counts_but_addresses_add_up() {
         o.discovery_listen.addresses(),
         ["127.0.0.1:8009".parse().unwrap()]
     );
-    assert_eq!((o.threads.get(), o.log), (3, LevelFilter::TRACE));
+    assert_eq!(o.threads.unwrap().get(), 3);
+    assert_eq!(o.log, Some(LevelFilter::TRACE));
 }
 
 #[test]
 fn every_bad_value_is_named_with_the_way_out() {
     let cases = [
-        ("", "no device given; name ramdisk:SIZE, a file or a disk"),
+        (
+            "-g",
+            "--header-digest is of use with a DEVICE only; name one, or leave it to the file of -f",
+        ),
+        (
+            "-f a.toml -p 1",
+            "--port cannot be given with -f; the file says what is served",
+        ),
+        (
+            "-f a.toml -K",
+            "--kernel cannot be given with -f; the file says what is served",
+        ),
+        (
+            "-f a.toml ramdisk:1g",
+            "a DEVICE cannot be given with -f; the file says what is served",
+        ),
+        (
+            "--check --modules",
+            "the argument '--check' cannot be used with '--modules'",
+        ),
         (
             "ramdisk:1x",
             "'ramdisk:1x' for '[DEVICE]...': 'x' is no unit of size; use K, M, G, T or P",
@@ -185,6 +205,56 @@ fn every_bad_value_is_named_with_the_way_out() {
 }
 
 #[test]
+fn without_a_device_a_file_says_what_is_served() {
+    let o = options("");
+    assert_eq!(o.config, Some(CONFIG.into()));
+    let o = options("-d -f a.toml --log debug --socket s --pid-file p");
+    assert_eq!(o.config, Some("a.toml".into()));
+    assert!(o.foreground && o.devices.is_empty());
+    assert_eq!(o.log, Some(LevelFilter::DEBUG));
+    assert_eq!((o.socket, o.pid_file), (Some("s".into()), "p".into()));
+    for (line, check) in [("--check -f a.toml", true), ("--modules", false)] {
+        match run(line) {
+            Ok(Invocation::Check(_)) => assert!(check),
+            Ok(Invocation::Modules(_)) => assert!(!check),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_command_line_stands_for_a_configuration() {
+    use crate::config::model::{Digest, Hosts, KernelLun, Medium, Namespaces};
+
+    let config = options("-g -F -p 4420 ramdisk:1g a/b ramdisk:1g").given();
+    let [portal] = &config.portals[..] else {
+        panic!("{config:?}")
+    };
+    assert_eq!(portal.listen, Listen::Everywhere { port: 4420 });
+    assert_eq!(portal.header_digest, Digest::Allow);
+    assert_eq!(portal.data_digest, Digest::Off);
+    let [subsystem] = &config.subsystems[..] else {
+        panic!("{config:?}")
+    };
+    assert_eq!(subsystem.hosts, Hosts::Any);
+    let Namespaces::User(disks) = &subsystem.namespaces else {
+        panic!("{subsystem:?}")
+    };
+    assert_eq!(disks.keys().copied().collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(disks[&2].medium, Medium::Path("a/b".into()));
+    // RAM disks of one size are two.
+    assert_ne!(disks[&1].ids, disks[&3].ids);
+    let config = options("-K lun:3 ramdisk:1g").given();
+    let Namespaces::Kernel(luns) = &config.subsystems[0].namespaces else {
+        panic!("{config:?}")
+    };
+    assert!(matches!(luns[&1], KernelLun::Existing(id) if id.0 == 3));
+    assert!(matches!(luns[&2], KernelLun::Ours { .. }));
+    let config = options("-K").given();
+    assert_eq!(config.subsystems[0].namespaces, Namespaces::EveryLun);
+}
+
+#[test]
 fn ports_that_do_not_meet_are_no_collision() {
     options("-p 4420 --listen 127.0.0.1 -P 4420 --discovery-listen 127.0.0.2 a");
     options("-p 4420 --listen 127.0.0.1 -P 4420 --discovery-listen ::1 a");
@@ -203,7 +273,7 @@ fn what_was_given_cannot_break_the_line() {
 #[test]
 fn help_and_version_end_well() {
     for (line, words) in [
-        ("--help", "Usage: nvmfd [OPTIONS] DEVICE..."),
+        ("--help", "Usage: nvmfd [-d] [-f FILE]"),
         ("-V", "nvmfd 0."),
     ] {
         match run(line) {

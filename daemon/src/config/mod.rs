@@ -109,7 +109,7 @@ fn unreadable(error: &io::Error, name: &str) -> Problems {
     };
     let mut findings = Findings::of("");
     findings.error(None, format!("cannot be read: {error}"), hint);
-    findings.into_problems(name, "")
+    findings.into_problems(name, "").of_no_text()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use nvmf_kmod::request::LunId;
 use nvmf_proto::nqn::Nqn;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tracing::level_filters::LevelFilter;
 use uuid::Uuid;
 
@@ -59,7 +59,7 @@ pub struct Portal {
 }
 
 /// Whether connections have digests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Digest {
     /// They have none.
@@ -71,7 +71,7 @@ pub enum Digest {
 }
 
 /// Whether hosts wait for the submission queue's head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SqFlowControl {
     /// They must.
@@ -133,6 +133,19 @@ pub enum Namespaces {
     Kernel(BTreeMap<u32, KernelLun>),
     /// This program serves them.
     User(BTreeMap<u32, Disk>),
+    /// Every LUN that the kernel has, whoever made it and whenever: what FreeBSD's `nvmfd -K` does,
+    /// and no file can ask for.
+    EveryLun,
+}
+
+impl Namespaces {
+    /// Who executes the hosts' commands.
+    pub fn mode(&self) -> Mode {
+        match self {
+            Self::Kernel(_) | Self::EveryLun => Mode::Kernel,
+            Self::User(_) => Mode::User,
+        }
+    }
 }
 
 /// What is behind a namespace in the kernel.
@@ -180,7 +193,7 @@ impl Medium {
 }
 
 /// What hosts may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Access {
     /// Read and write.
     ReadWrite,
@@ -253,7 +266,7 @@ impl Default for Log {
 }
 
 /// Where log lines go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Destination {
     /// The system's log.

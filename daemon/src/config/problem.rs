@@ -51,6 +51,7 @@ pub struct Problem {
 pub struct Problems {
     name: String,
     list: Vec<Problem>,
+    unreadable: bool,
 }
 
 impl Problems {
@@ -72,6 +73,19 @@ impl Problems {
     /// Whether the file cannot be used.
     pub fn has_errors(&self) -> bool {
         self.count(Severity::Error) > 0
+    }
+
+    /// Whether there is no text to find anything wrong in.
+    pub fn is_unreadable(&self) -> bool {
+        self.unreadable
+    }
+
+    /// The same, of a file that cannot be read at all.
+    pub(super) fn of_no_text(self) -> Self {
+        Self {
+            unreadable: true,
+            ..self
+        }
     }
 
     /// How many there are of a kind.
@@ -223,6 +237,7 @@ impl Findings {
         Problems {
             name: name.into(),
             list: self.list.into_iter().map(problem).collect(),
+            unreadable: false,
         }
     }
 }

@@ -111,6 +111,11 @@ pub(super) fn machine_id() -> Option<MachineId> {
     (!unset).then_some(MachineId::Public { uuid, hostid })
 }
 
+pub(super) fn set_title(title: &CStr) {
+    // SAFETY: the format takes one string, which outlives the call; the system copies it.
+    unsafe { libc::setproctitle(c"-%s".as_ptr(), title.as_ptr()) };
+}
+
 /// Fills `into` with a value of the kernel's and returns its length.
 fn sysctl(name: &CStr, into: &mut [u8]) -> Option<usize> {
     let mut length = into.len();

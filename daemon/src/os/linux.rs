@@ -1,5 +1,6 @@
 //! Linux: block devices, `fallocate`, the machine's identity.
 
+use std::ffi::CStr;
 use std::fs::{self, File, FileType};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -98,6 +99,12 @@ pub(super) fn machine_id() -> Option<MachineId> {
             let good = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
             good.then_some(MachineId::Confidential(text))
         })
+}
+
+/// The kernel keeps the first 15 bytes, for `ps -o comm` and `top`.
+pub(super) fn set_title(title: &CStr) {
+    // Only a title that is no string is refused.
+    let _ = nix::sys::prctl::set_name(title);
 }
 
 /// `linux/fs.h`. Some numbers encode a `size_t` where the kernel writes 64 bits on every machine.

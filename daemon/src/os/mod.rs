@@ -3,10 +3,12 @@
 //! The only file with `cfg(target_os)`, and the only directory of the daemon with `unsafe`. The
 //! rest of the daemon sees descriptors, numbers and [`io::Result`].
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 
 use nix::errno::Errno;
+use nix::unistd::{ForkResult, Pid};
 
 #[cfg(target_os = "freebsd")]
 mod freebsd;
@@ -115,6 +117,25 @@ pub fn punch(file: &File, offset: u64, length: u64) -> io::Result<Support> {
 /// The system's.
 pub fn zero_file(file: &File, offset: u64, length: u64) -> io::Result<Support> {
     system::zero_file(file, offset, length)
+}
+
+/// What `ps` shows of this process from now on, as far as the system can be told.
+pub fn set_title(title: &CStr) {
+    system::set_title(title);
+}
+
+/// Forks: the child's process in the parent, `None` in the child. To be called before any thread is
+/// started.
+///
+/// # Errors
+/// The system's.
+pub fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: the caller is the only thread, so that nothing in the child waits for another, and it
+    // goes on as the parent would have.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(Some(child)),
+        ForkResult::Child => Ok(None),
+    }
 }
 
 /// An offset or a length as system calls take it.

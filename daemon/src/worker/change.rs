@@ -11,8 +11,10 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::{Arc, PoisonError};
 
+use nvmf_kmod::Ctl;
 use tracing::info;
 
+use super::handoff::Handoffs;
 use super::message::Message;
 use super::registry::Association;
 use super::snapshot::Snapshot;
@@ -86,17 +88,29 @@ impl Worker {
         Ok(())
     }
 
+    /// Hands whatever the kernel serves over to `ctl`, where nothing was until now.
+    ///
+    /// # Errors
+    /// The system's, when it has no threads left.
+    pub fn set_kernel(&self, ctl: Ctl) -> io::Result<()> {
+        if self.shared.handoffs.get().is_none() {
+            let started = Handoffs::start(ctl, Arc::clone(&self.shared.reactors))?;
+            self.shared.handoffs.get_or_init(|| started);
+        }
+        Ok(())
+    }
+
     /// Nothing is handed over to the kernel until [`Self::resume_handoffs`]. Returns when the hand-off
     /// under way has ended. Connects wait meanwhile, as long as their negotiation may take.
     pub fn hold_handoffs(&self) {
-        if let Some(handoffs) = &self.shared.handoffs {
+        if let Some(handoffs) = self.shared.handoffs.get() {
             handoffs.hold();
         }
     }
 
     /// Hands over again.
     pub fn resume_handoffs(&self) {
-        if let Some(handoffs) = &self.shared.handoffs {
+        if let Some(handoffs) = self.shared.handoffs.get() {
             handoffs.resume();
         }
     }

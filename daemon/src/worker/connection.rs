@@ -402,7 +402,7 @@ impl Connection {
     fn depart(self: Box<Self>, poller: &Poller, turn: &Turn<'_>) {
         let socket = self.socket.into_descriptor(poller);
         if let State::Leaving { handoff, deadline } = self.state
-            && let Some(handoffs) = &turn.shared.handoffs
+            && let Some(handoffs) = turn.shared.handoffs.get()
         {
             handoffs.submit(Departure {
                 handoff: *handoff,

@@ -1,7 +1,7 @@
 //! Everything that meets peers: accepting, negotiating, judging, serving.
 //!
-//! The worker takes descriptors and a [`Snapshot`], never paths or configuration: one day it is a
-//! process of its own that may do nothing else. What it serves can be changed while it serves
+//! The worker takes descriptors and a [`Snapshot`], never paths or configuration: it is a process of its
+//! own ([`process`]), which the monitor starts. What it serves can be changed while it serves
 //! ([`change`]), and an operator can ask it things ([`operator`]).
 
 #![forbid(unsafe_code)]
@@ -10,6 +10,7 @@ mod accept;
 pub mod admission;
 #[cfg(feature = "fake")]
 pub mod adopt;
+mod assembly;
 pub mod change;
 pub mod close;
 pub mod connection;
@@ -17,6 +18,7 @@ pub mod discovery;
 pub mod handoff;
 pub mod message;
 pub mod operator;
+pub mod process;
 mod reactor;
 mod refusals;
 pub mod registry;
@@ -27,7 +29,7 @@ mod socket;
 use std::io;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
 use accept::{Accepting, Acceptor};
@@ -54,7 +56,7 @@ pub struct Shared {
     /// Executes what may sleep.
     pub pool: Pool,
     /// Hands over to the kernel, where that serves anything.
-    handoffs: Option<Handoffs>,
+    handoffs: OnceLock<Handoffs>,
     /// Bytes that all hosts together make us hold ([`crate::engine::session`] counts them).
     pub held: AtomicU64,
     /// No new controllers are made.
@@ -104,9 +106,11 @@ impl Worker {
             handles.push(handle);
         }
         let handles: Arc<[ReactorHandle]> = handles.into();
-        let handoffs = ctl
-            .map(|ctl| Handoffs::start(ctl, Arc::clone(&handles)))
-            .transpose()?;
+        let handoffs = OnceLock::new();
+        if let Some(ctl) = ctl {
+            let started = Handoffs::start(ctl, Arc::clone(&handles))?;
+            handoffs.get_or_init(|| started);
+        }
         let shared = Arc::new(Shared {
             registry: Registry::default(),
             pool: Pool::start(&handles, &snapshot.namespaces())?,
@@ -137,7 +141,7 @@ impl Worker {
     /// seconds, connections are closed, volatile caches flushed.
     pub fn stop(self) {
         self.accepting.stop();
-        if let Some(handoffs) = &self.shared.handoffs {
+        if let Some(handoffs) = self.shared.handoffs.get() {
             handoffs.stop();
         }
         for reactor in self.shared.reactors.iter() {

@@ -130,7 +130,7 @@ impl Connection {
     /// Everything that the kernel relies on is there and right, or the host is refused.
     fn leave(&mut self, request: ConnectRequest, turn: &Turn<'_>) {
         let connect = request.connect().clone();
-        let handoffs = turn.shared.handoffs.as_ref();
+        let handoffs = turn.shared.handoffs.get();
         let refused = match request.into_handoff(&self.unread) {
             // A host that does not take our 128 bytes will not take more.
             Err(request) => (*request, ConnectReject::status(Status::INTERNAL_ERROR)),

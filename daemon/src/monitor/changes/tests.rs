@@ -1,0 +1,195 @@
+//! Each kind of change, as an operator reads it.
+
+#![forbid(unsafe_code)]
+
+use super::*;
+use crate::config::parse;
+
+const FILE: &str = r#"
+[discovery]
+listen = ["127.0.0.1:8009"]
+
+[[portal]]
+name = "front"
+listen = ["127.0.0.1:4420"]
+
+[[subsystem]]
+nqn = "nqn.2014-08.org.example:a"
+mode = "user"
+portals = ["front"]
+hosts = ["nqn.2014-08.org.example:h1", "nqn.2014-08.org.example:h2"]
+
+[[subsystem.namespace]]
+nsid = 1
+ram = "64m"
+
+[[subsystem.namespace]]
+nsid = 2
+path = "/var/vols/a.img"
+"#;
+
+fn config(text: &str) -> Config {
+    match parse(text, "test") {
+        Ok(loaded) => loaded.config,
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+/// What it says when `from` becomes `to` in the file.
+fn said(from: &str, to: &str) -> Vec<(String, Effect)> {
+    assert!(FILE.contains(from), "{from}");
+    let steps = changes(&config(FILE), &config(&FILE.replace(from, to)));
+    steps.into_iter().map(|it| (it.what, it.effect)).collect()
+}
+
+#[test]
+fn the_same_file_changes_nothing() {
+    assert_eq!(said("64m", "65536k"), []);
+}
+
+#[test]
+fn each_change_is_said_in_the_file_s_terms_with_what_hosts_notice() {
+    use Effect::{Disconnects, NewConnections, NextStart, Nothing, Notice};
+
+    let a = "nqn.2014-08.org.example:a";
+    let cases: [(&str, &str, &[(&str, Effect)]); 16] = [
+        (
+            "ram = \"64m\"",
+            "ram = \"128m\"",
+            &[(
+                "change namespace 1 of A from ramdisk:67108864 to ramdisk:134217728",
+                Notice,
+            )],
+        ),
+        (
+            "path = \"/var/vols/a.img\"",
+            "path = \"/var/vols/a.img\"\nread-only = true",
+            &[("change namespace 2 of A (/var/vols/a.img)", Notice)],
+        ),
+        (
+            "[[subsystem.namespace]]\nnsid = 2\npath = \"/var/vols/a.img\"\n",
+            "",
+            &[("remove namespace 2 of A (/var/vols/a.img)", Notice)],
+        ),
+        (
+            "nsid = 2",
+            "nsid = 7",
+            &[
+                ("remove namespace 2 of A (/var/vols/a.img)", Notice),
+                ("add namespace 7 of A (/var/vols/a.img)", Notice),
+            ],
+        ),
+        (
+            ", \"nqn.2014-08.org.example:h2\"",
+            ", \"nqn.2014-08.org.example:h3\"",
+            &[
+                ("refuse A to nqn.2014-08.org.example:h2", NewConnections),
+                ("allow A to nqn.2014-08.org.example:h3", NewConnections),
+            ],
+        ),
+        (
+            ", \"nqn.2014-08.org.example:h2\"]",
+            "]\nterminate-on-revoke = true",
+            &[
+                ("refuse A to nqn.2014-08.org.example:h2", Disconnects),
+                (
+                    "from now on, disconnect hosts that A is refused to",
+                    Nothing,
+                ),
+            ],
+        ),
+        (
+            "hosts = [\"nqn.2014-08.org.example:h1\", \"nqn.2014-08.org.example:h2\"]",
+            "allow-any-host = true",
+            &[("allow A to any host", NewConnections)],
+        ),
+        (
+            "mode = \"user\"\nportals = [\"front\"]",
+            "mode = \"user\"\nserial = \"S1\"\nportals = [\"front\"]",
+            &[("give A the serial number S1", NewConnections)],
+        ),
+        (
+            "mode = \"user\"",
+            "mode = \"kernel\"",
+            &[("serve A in kernel mode", Disconnects)],
+        ),
+        (
+            "nqn = \"nqn.2014-08.org.example:a\"",
+            "nqn = \"nqn.2014-08.org.example:b\"",
+            &[
+                ("remove subsystem A", Disconnects),
+                (
+                    "add subsystem nqn.2014-08.org.example:b in user mode on front",
+                    Notice,
+                ),
+            ],
+        ),
+        (
+            "127.0.0.1:4420",
+            "127.0.0.1:4421",
+            &[
+                (
+                    "no longer listen for portal front on 127.0.0.1:4420",
+                    NewConnections,
+                ),
+                ("listen for portal front on 127.0.0.1:4421", NewConnections),
+            ],
+        ),
+        (
+            "listen = [\"127.0.0.1:4420\"]",
+            "listen = [\"127.0.0.1:4420\"]\nheader-digest = \"require\"",
+            &[("change what portal front offers", NewConnections)],
+        ),
+        (
+            "[discovery]\nlisten = [\"127.0.0.1:8009\"]",
+            "[discovery]\nlisten = []",
+            &[(
+                "no longer answer discovery on 127.0.0.1:8009",
+                NewConnections,
+            )],
+        ),
+        (
+            "[discovery]",
+            "[metrics]\nlisten = [\"127.0.0.1:9420\"]\n[discovery]",
+            &[("show counters on 127.0.0.1:9420", NewConnections)],
+        ),
+        (
+            "[discovery]",
+            "[limits]\nthreads = 3\nnegotiation-time = \"1s\"\n[discovery]",
+            &[
+                ("change the limits of negotiations", NewConnections),
+                ("change the number of threads", NextStart),
+            ],
+        ),
+        (
+            "[discovery]",
+            "[log]\nlevel = \"debug\"\ndestination = \"stderr\"\n[discovery]",
+            &[
+                ("log at level debug", Nothing),
+                ("log elsewhere", NextStart),
+            ],
+        ),
+    ];
+    for (from, to, expected) in cases {
+        let said = said(from, to);
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(what, effect)| (what.replace(" A", &format!(" {a}")), *effect))
+            .collect();
+        assert_eq!(said, expected, "{from} -> {to}");
+    }
+}
+
+#[test]
+fn a_subsystem_that_moves_is_shown_elsewhere() {
+    let second = "[[portal]]\nname = \"back\"\nlisten = [\"127.0.0.1:4430\"]\n\n[[subsystem]]";
+    let with = FILE.replacen("[[subsystem]]", second, 1);
+    let moved = with.replace("portals = [\"front\"]", "portals = [\"back\"]");
+    let steps = changes(&config(&with), &config(&moved));
+    let said: Vec<_> = steps.iter().map(|step| step.what.as_str()).collect();
+    let expected = [
+        "take nqn.2014-08.org.example:a off portal front",
+        "serve nqn.2014-08.org.example:a on portal back",
+    ];
+    assert_eq!(said, expected);
+}

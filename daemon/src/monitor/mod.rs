@@ -1,0 +1,250 @@
+//! The monitor: the process that an operator starts, signals and asks.
+//!
+//! It reads the configuration, binds, opens, exports and watches the worker, which meets the peers;
+//! no byte of a peer is read here. Everything is done on one thread, in the order in which it is asked
+//! for: a reload, a question and a worker's end never meet. A worker that dies is started again with
+//! what is served now.
+//!
+//! Everything that can fail is done before anything is promised: storage is opened, listeners bound,
+//! the pid file locked, the kernel's exports made, the worker started; then the banner is printed and
+//! the terminal left. Whatever fails before leaves nothing behind.
+
+#![forbid(unsafe_code)]
+
+mod answer;
+mod changes;
+mod child;
+mod kernel;
+mod reload;
+mod resources;
+mod signals;
+mod start;
+mod status;
+mod supply;
+
+use std::ffi::OsString;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, Sender, after, never, select};
+use nix::sys::signal::Signal;
+use tracing::{error, info, warn};
+
+pub use child::WORKER;
+pub use signals::OURS as SIGNALS;
+pub use start::{check, modules, run};
+
+use crate::cli::Options;
+use crate::config::Config;
+use crate::config::model::Destination;
+use crate::control::Question;
+use crate::control::message::Answer;
+use crate::identity::HostIdentity;
+use crate::ipc::ToWorker;
+use crate::log::Verbosity;
+use child::{Child, Lost};
+use kernel::OpenKernel;
+use resources::{Numbers, Resources};
+use supply::Supply;
+
+/// The daemon, as it serves.
+#[derive(Debug)]
+struct Monitor<'a> {
+    options: &'a Options,
+    host: &'a HostIdentity,
+    verbosity: Verbosity,
+    destination: Destination,
+    /// What is served.
+    config: Config,
+    resources: Resources,
+    numbers: Numbers,
+    /// GENCTR.
+    generation: u64,
+    /// CTL, once something needs it.
+    kernel: Option<OpenKernel>,
+    worker: Option<Child>,
+    /// Whether the worker can hand over to it.
+    worker_has_kernel: bool,
+    restarts: Restarts,
+    draining: bool,
+    started: SystemTime,
+    loaded: SystemTime,
+    reload_failed: Option<String>,
+}
+
+/// When a worker is started again.
+#[derive(Debug, Default)]
+struct Restarts {
+    count: u64,
+    /// How often in a row it was in vain.
+    failures: u32,
+    /// When the next one is due.
+    due: Option<Instant>,
+}
+
+/// Why the daemon ends.
+#[derive(Debug)]
+enum End {
+    /// By a signal: nothing of ours stays.
+    Stop(Signal),
+    /// To be followed by another: what the kernel serves stays.
+    Leave(Sender<Answer>),
+}
+
+impl Monitor<'_> {
+    /// Answers, reloads and keeps a worker running, until the daemon is to end.
+    fn serve(&mut self, signals: &Receiver<Signal>, questions: &Receiver<Question>) -> End {
+        loop {
+            let (ended, answers) = match &self.worker {
+                Some(child) => (child.ended().clone(), child.answers().clone()),
+                None => (never(), never()),
+            };
+            let due = self.restarts.due.map_or_else(never, |due| {
+                after(due.saturating_duration_since(Instant::now()))
+            });
+            select! {
+                recv(signals) -> signal => match signal {
+                    Ok(Signal::SIGHUP) if self.options.config.is_some() => self.reload_by_signal(),
+                    Ok(signal) => return End::Stop(signal),
+                    Err(_) => return End::Stop(Signal::SIGTERM),
+                },
+                recv(questions) -> question => {
+                    let Ok(question) = question else { continue };
+                    if let Some(end) = self.answer(question) {
+                        return end;
+                    }
+                }
+                recv(ended) -> status => self.worker_ended(status.ok()),
+                // It says nothing by itself: this is nonsense, or its end.
+                recv(answers) -> message => match message {
+                    Ok(_) => self.worker_lost(&Lost::Nonsense),
+                    Err(_) => self.worker_lost(&Lost::Gone),
+                },
+                recv(due) -> _ => self.start_worker_again(),
+            }
+        }
+    }
+
+    /// Starts a worker that serves what is served now.
+    fn start_worker(&mut self) -> Result<Child, Lost> {
+        let child = Child::start(&self.worker_arguments())?;
+        let log = ToWorker::Log {
+            level: self.verbosity.get().to_string(),
+            destination: self.destination,
+        };
+        child.tell(&log, None)?;
+        if let Some(kernel) = &self.kernel {
+            use std::os::fd::AsFd;
+
+            let device = kernel.device.as_ref().map(AsFd::as_fd);
+            child.tell(&ToWorker::Kernel, device)?;
+        }
+        if self.draining {
+            child.tell(&ToWorker::Drain(true), None)?;
+        }
+        let supply = Supply {
+            config: &self.config,
+            resources: &self.resources,
+            generation: self.generation,
+            host: self.host,
+            has: &Resources::default(),
+        };
+        supply.give(&child)?;
+        self.worker_has_kernel = self.kernel.is_some();
+        Ok(child)
+    }
+
+    fn worker_arguments(&self) -> Vec<OsString> {
+        #[cfg(feature = "fake")]
+        return self.options.ctl.iter().map(Into::into).collect();
+        #[cfg(not(feature = "fake"))]
+        Vec::new()
+    }
+
+    /// Asks the worker something. One that misbehaves is given up.
+    fn ask<T>(&mut self, question: impl FnOnce(&Child) -> Result<T, Lost>) -> Result<T, Lost> {
+        let worker = self.worker.as_ref().ok_or(Lost::Gone)?;
+        let answer = question(worker);
+        match &answer {
+            Ok(_) | Err(Lost::Refused(_)) => {}
+            Err(lost) => self.worker_lost(lost),
+        }
+        answer
+    }
+
+    /// The worker has ended by itself.
+    fn worker_ended(&mut self, status: Option<ExitStatus>) {
+        let status = status.map_or_else(|| "ended".into(), |status| status.to_string());
+        error!(%status, "the worker has ended; hosts in user mode and discovery will come back");
+        self.schedule_restart();
+    }
+
+    /// The worker is given up, unless it has ended by itself.
+    fn worker_lost(&mut self, lost: &Lost) {
+        let ended = self.worker.as_ref().map(Child::ended);
+        if let (Lost::Gone, Some(ended)) = (lost, ended)
+            && let Ok(status) = ended.recv_timeout(LAST_WORDS)
+        {
+            return self.worker_ended(Some(status));
+        }
+        error!(reason = %crate::error::chain(lost), "the worker is given up");
+        if let Some(worker) = &self.worker {
+            worker.kill();
+        }
+        self.schedule_restart();
+    }
+
+    fn schedule_restart(&mut self) {
+        let lived = self
+            .worker
+            .take()
+            .and_then(|worker| worker.started.elapsed().ok());
+        if lived.is_some_and(|lived| lived >= GOOD_WHILE) {
+            self.restarts.failures = 0;
+        }
+        let pause = match self.restarts.failures {
+            0 => Duration::ZERO,
+            failures => (FIRST_PAUSE * 2_u32.saturating_pow(failures - 1)).min(LONGEST_PAUSE),
+        };
+        self.restarts.failures = self.restarts.failures.saturating_add(1);
+        self.restarts.due = Some(Instant::now() + pause);
+    }
+
+    fn start_worker_again(&mut self) {
+        self.restarts.due = None;
+        self.restarts.count += 1;
+        match self.start_worker() {
+            Ok(worker) => {
+                info!(process = worker.process(), "the worker is started again");
+                self.worker = Some(worker);
+            }
+            Err(lost) => {
+                error!(reason = %crate::error::chain(&lost), "the worker does not start");
+                self.schedule_restart();
+            }
+        }
+    }
+
+    /// Ends the worker in order, and waits until it has ended: from then on nothing is handed over.
+    fn stop_worker(&mut self) {
+        let Some(worker) = self.worker.take() else {
+            return;
+        };
+        if worker.tell(&ToWorker::Stop, None).is_err() {
+            warn!("the worker does not listen any more");
+            worker.kill();
+        }
+        // As long as its kernel and its disks take; a second signal does not wait.
+        let _ = worker.ended().recv();
+    }
+}
+
+/// How long after a worker's last words its end may show.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// A worker that has lived so long was a good one.
+const GOOD_WHILE: Duration = Duration::from_secs(60);
+
+/// What is waited before a worker that ended soon is started again, doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);

@@ -1,0 +1,356 @@
+//! What a configuration needs of the system: listeners and open storage.
+//!
+//! A reload takes over what the one before has, so that no listener closes and no disk is opened
+//! twice; what it does not need any more goes when the last who holds it does. Acquiring changes
+//! nothing that is served: one that fails leaves no trace.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nvmf_proto::nqn::Nqn;
+use rustix::fs::FlockOperation;
+
+use crate::cli::Listen;
+use crate::config::Config;
+use crate::config::model::{
+    Access, Digest, Disk, MAXH2CDATA, Medium, Namespaces, Portal, SqFlowControl,
+};
+use crate::control::message::{Effect, Step};
+use crate::engine::backend::{self, Facts, Opened};
+use crate::error::{Service, StartupError};
+use crate::identity;
+use crate::listen;
+
+/// Everything that a configuration needs.
+#[derive(Debug, Default)]
+pub(super) struct Resources {
+    /// Those of portals first, then those of discovery.
+    pub(super) portals: Vec<Bound>,
+    /// What user mode serves, by subsystem and NSID.
+    pub(super) storage: BTreeMap<(Nqn, u32), Held>,
+    /// Where counters are read.
+    pub(super) metrics: Vec<(SocketAddr, Arc<TcpListener>)>,
+}
+
+/// A portal on one of its addresses.
+#[derive(Debug, Clone)]
+pub(super) struct Bound {
+    /// PORTID.
+    pub(super) id: u16,
+    /// Its settings.
+    pub(super) portal: Arc<Portal>,
+    /// Whether subsystems are served here.
+    pub(super) io: bool,
+    /// As bound: with the port that the system chose.
+    pub(super) address: SocketAddr,
+    /// As asked for.
+    wanted: SocketAddr,
+    listener: Arc<TcpListener>,
+}
+
+/// Storage that is open.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    /// Its name to the worker: the same name is the same bytes.
+    pub(super) id: u64,
+    /// What is known of it now.
+    pub(super) facts: Facts,
+    key: Key,
+    opened: Arc<Opened>,
+}
+
+/// By what storage is found again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Key {
+    /// A path that lasts.
+    Path(PathBuf),
+    /// A RAM disk, by where it is.
+    Ram(Nqn, u32),
+}
+
+/// The last numbers that were given.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Numbers {
+    portal: u16,
+    storage: u64,
+}
+
+impl Bound {
+    /// Its listener's descriptor.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+impl Held {
+    /// Its descriptor; RAM has none.
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.opened.descriptor()
+    }
+}
+
+impl Resources {
+    /// Binds and opens what `config` needs, or takes it over from `before`.
+    ///
+    /// # Errors
+    /// The first address or device that is not to be had.
+    pub(super) fn acquire(
+        config: &Config,
+        before: &Self,
+        numbers: &mut Numbers,
+    ) -> Result<Self, StartupError> {
+        let mut resources = Self::default();
+        for portal in &config.portals {
+            let portal = Arc::new(portal.clone());
+            resources.listen(&portal, Service::Io, before, numbers)?;
+        }
+        let discovery = Arc::new(discovery(&config.discovery));
+        resources.listen(&discovery, Service::Discovery, before, numbers)?;
+        for &address in &config.metrics {
+            let mut kept = before.metrics.iter();
+            let listener = match kept.find(|(wanted, _)| *wanted == address) {
+                Some((_, listener)) => Arc::clone(listener),
+                None => {
+                    let bound = listen::bind(&Listen::At(vec![address]), Service::Metrics)?;
+                    let listener = bound.into_iter().next().map(|(_, listener)| listener);
+                    Arc::new(listener.expect("one address, one listener"))
+                }
+            };
+            resources.metrics.push((address, listener));
+        }
+        for subsystem in &config.subsystems {
+            if let Namespaces::User(disks) = &subsystem.namespaces {
+                for (&nsid, disk) in disks {
+                    let held = hold(&subsystem.nqn, nsid, disk, &resources, before, numbers)?;
+                    resources
+                        .storage
+                        .insert((subsystem.nqn.clone(), nsid), held);
+                }
+            }
+        }
+        Ok(resources)
+    }
+
+    /// Lets hosts connect to everything that is bound.
+    ///
+    /// # Errors
+    /// An address that another program has taken at this moment.
+    pub(super) fn listen_all(&self) -> Result<(), StartupError> {
+        for bound in &self.portals {
+            let service = match bound.io {
+                true => Service::Io,
+                false => Service::Discovery,
+            };
+            listen::open(&bound.listener)
+                .map_err(|error| StartupError::listening(bound.address, service, error))?;
+        }
+        for (address, listener) in &self.metrics {
+            listen::open(listener)
+                .map_err(|error| StartupError::listening(*address, Service::Metrics, error))?;
+        }
+        Ok(())
+    }
+
+    /// Storage that has another size than before.
+    pub(super) fn resized(&self, before: &Self) -> Vec<Step> {
+        let size = |((nqn, nsid), held): (&(Nqn, u32), &Held)| {
+            let had = before.storage.get(&(nqn.clone(), *nsid))?;
+            let bytes = held.facts.bytes;
+            (had.id == held.id && had.facts.bytes != bytes).then(|| Step {
+                what: format!("namespace {nsid} of {nqn} has {bytes} bytes from now on"),
+                effect: Effect::Notice,
+            })
+        };
+        self.storage.iter().filter_map(size).collect()
+    }
+
+    fn listen(
+        &mut self,
+        portal: &Arc<Portal>,
+        service: Service,
+        before: &Self,
+        numbers: &mut Numbers,
+    ) -> Result<(), StartupError> {
+        let io = service == Service::Io;
+        let kept: Vec<&Bound> = portal
+            .listen
+            .addresses()
+            .iter()
+            .filter_map(|&address| before.bound(address, &portal.name))
+            .collect();
+        let missing: Vec<SocketAddr> = portal
+            .listen
+            .addresses()
+            .into_iter()
+            .filter(|address| !kept.iter().any(|bound| bound.wanted == *address))
+            .collect();
+        for bound in &kept {
+            self.portals.push(Bound {
+                portal: Arc::clone(portal),
+                io,
+                ..Bound::clone(bound)
+            });
+        }
+        let wanted = match &portal.listen {
+            // One family may be absent, as it was before.
+            Listen::Everywhere { .. } if !kept.is_empty() => return Ok(()),
+            everywhere @ Listen::Everywhere { .. } => everywhere.clone(),
+            Listen::At(_) => Listen::At(missing),
+        };
+        for address in wanted.addresses() {
+            if let Some(taken) = before.in_the_way(address) {
+                return Err(StartupError::AddressOurs { address, taken });
+            }
+        }
+        for (wanted, listener) in listen::bind(&wanted, service)? {
+            let address = listener
+                .local_addr()
+                .map_err(|source| StartupError::System {
+                    what: "name a listener",
+                    source,
+                })?;
+            self.portals.push(Bound {
+                id: self.next_portal(before, numbers),
+                portal: Arc::clone(portal),
+                io,
+                address,
+                wanted,
+                listener: Arc::new(listener),
+            });
+        }
+        Ok(())
+    }
+
+    /// A number that neither has: hosts and connections know portals by it.
+    fn next_portal(&self, before: &Self, numbers: &mut Numbers) -> u16 {
+        let used = |id| {
+            let mut all = self.portals.iter().chain(&before.portals);
+            all.any(|bound| bound.id == id)
+        };
+        loop {
+            numbers.portal = numbers.portal.checked_add(1).unwrap_or(1);
+            if !used(numbers.portal) {
+                return numbers.portal;
+            }
+        }
+    }
+
+    /// The listener that was bound to this address. One whose port the system chose is its portal's.
+    fn bound(&self, wanted: SocketAddr, name: &str) -> Option<&Bound> {
+        self.portals.iter().find(|bound| {
+            bound.wanted == wanted && (wanted.port() != 0 || bound.portal.name == name)
+        })
+    }
+
+    /// A listener of ours that has an address which overlaps, and so keeps it from being bound.
+    fn in_the_way(&self, address: SocketAddr) -> Option<SocketAddr> {
+        let overlaps = |bound: &&Bound| {
+            let theirs = bound.address;
+            address.port() != 0
+                && theirs.port() == address.port()
+                && theirs.is_ipv4() == address.is_ipv4()
+                && (theirs.ip().is_unspecified() || address.ip().is_unspecified())
+        };
+        let bound = self.portals.iter().find(overlaps)?;
+        Some(bound.address)
+    }
+}
+
+/// Opens storage, unless it is open.
+fn hold(
+    nqn: &Nqn,
+    nsid: u32,
+    disk: &Disk,
+    now: &Resources,
+    before: &Resources,
+    numbers: &mut Numbers,
+) -> Result<Held, StartupError> {
+    let key = match &disk.medium {
+        Medium::Path(path) => Key::Path(identity::lasting_name(path)),
+        Medium::Ram(_) => Key::Ram(nqn.clone(), nsid),
+    };
+    let mut open = now.storage.values().chain(before.storage.values());
+    let there = open.find(|held| held.key == key && held.serves(disk.access));
+    let (id, opened) = match there {
+        Some(held) => (held.id, Arc::clone(&held.opened)),
+        None => {
+            numbers.storage += 1;
+            let lesser = before.storage.values().find(|held| held.key == key);
+            // Its lock is for readers, and ours: it must not keep us from writing.
+            lesser.map_or(Ok(()), |held| held.lock(FlockOperation::Unlock))?;
+            let opened = backend::open(&disk.medium.device(), disk.access);
+            if opened.is_err() {
+                before.lock_again();
+            }
+            (numbers.storage, Arc::new(opened?))
+        }
+    };
+    let facts = match &disk.medium {
+        // Memory is of the size that is asked for.
+        Medium::Ram(size) => Facts {
+            bytes: size.bytes(),
+            ..opened.facts()
+        },
+        Medium::Path(path) => opened
+            .look_again()
+            .map_err(|error| StartupError::opening(path, error))?,
+    };
+    Ok(Held {
+        id,
+        facts: Facts {
+            read_only: disk.access == Access::ReadOnly,
+            ..facts
+        },
+        key,
+        opened,
+    })
+}
+
+impl Resources {
+    /// Locks for readers again what was let go of for a writer that did not come.
+    pub(super) fn lock_again(&self) {
+        for held in self.storage.values() {
+            if held.opened.facts().read_only {
+                // Another that writes has been faster, and is told nothing: locks are advice.
+                let _ = held.lock(FlockOperation::NonBlockingLockShared);
+            }
+        }
+    }
+}
+
+impl Held {
+    fn lock(&self, operation: FlockOperation) -> Result<(), StartupError> {
+        let Some(descriptor) = self.descriptor() else {
+            return Ok(());
+        };
+        rustix::fs::flock(descriptor, operation).map_err(|errno| StartupError::System {
+            what: "change a lock",
+            source: errno.into(),
+        })
+    }
+
+    /// Whether its descriptor lets hosts do as much.
+    fn serves(&self, access: Access) -> bool {
+        access == Access::ReadOnly || !self.opened.facts().read_only
+    }
+}
+
+/// What discovery's own listeners are like.
+fn discovery(listen: &Listen) -> Portal {
+    Portal {
+        name: DISCOVERY.into(),
+        listen: listen.clone(),
+        header_digest: Digest::Allow,
+        data_digest: Digest::Allow,
+        sq_flow_control: SqFlowControl::Optional,
+        maxh2cdata: MAXH2CDATA,
+    }
+}
+
+/// What the listeners of discovery alone are called.
+const DISCOVERY: &str = "discovery";

@@ -1,0 +1,135 @@
+//! What is served, told to a worker piece by piece, with the descriptors that it lacks.
+
+#![forbid(unsafe_code)]
+
+use std::num::NonZeroUsize;
+
+use nvmf_proto::nqn::Nqn;
+
+use super::child::{Child, Lost};
+use super::kernel;
+use super::resources::{Bound, Resources};
+use crate::config::Config;
+use crate::config::model::{Hosts, Namespaces, Subsystem};
+use crate::identity::HostIdentity;
+use crate::ipc::message::{Begin, HOSTS_MAX, Namespace, Portal, ToWorker};
+
+/// A configuration and what it needs.
+pub(super) struct Supply<'a> {
+    pub(super) config: &'a Config,
+    pub(super) resources: &'a Resources,
+    /// GENCTR.
+    pub(super) generation: u64,
+    pub(super) host: &'a HostIdentity,
+    /// What the worker has already; nothing, if it is new.
+    pub(super) has: &'a Resources,
+}
+
+impl Supply<'_> {
+    /// Has the worker serve it from now on.
+    pub(super) fn give(&self, child: &Child) -> Result<(), Lost> {
+        let limits = &self.config.limits;
+        let begin = Begin {
+            generation: self.generation,
+            threads: limits.threads.unwrap_or_else(cores).get(),
+            negotiation_time: limits.negotiation_time,
+            negotiations: limits.negotiations.get(),
+            negotiations_per_address: limits.negotiations_per_address.get(),
+        };
+        child.tell(&ToWorker::Begin(begin), None)?;
+        for bound in &self.resources.portals {
+            self.portal(child, bound)?;
+        }
+        for subsystem in &self.config.subsystems {
+            self.subsystem(child, subsystem)?;
+        }
+        for (address, listener) in &self.resources.metrics {
+            use std::os::fd::AsFd;
+
+            let known = self.has.metrics.iter().any(|(had, _)| had == address);
+            let descriptor = (!known).then(|| listener.as_fd());
+            child.tell(&ToWorker::Metrics(*address), descriptor)?;
+        }
+        child.commit()
+    }
+
+    fn portal(&self, child: &Child, bound: &Bound) -> Result<(), Lost> {
+        let known = self.has.portals.iter().any(|had| had.id == bound.id);
+        let portal = Portal {
+            id: bound.id,
+            name: bound.portal.name.clone(),
+            io: bound.io,
+            address: bound.address,
+            header_digest: bound.portal.header_digest,
+            data_digest: bound.portal.data_digest,
+            sq_flow_control: bound.portal.sq_flow_control,
+            maxh2cdata: bound.portal.maxh2cdata,
+        };
+        let descriptor = (!known).then(|| bound.descriptor());
+        child.tell(&ToWorker::Portal(portal), descriptor)
+    }
+
+    fn subsystem(&self, child: &Child, subsystem: &Subsystem) -> Result<(), Lost> {
+        let message = crate::ipc::message::Subsystem {
+            nqn: subsystem.nqn.to_string(),
+            serial: kernel::serial(subsystem, self.host),
+            portals: self.resources.portals_of(self.config, subsystem),
+            kernel: kernel::is_kernel(subsystem),
+            any_host: subsystem.hosts == Hosts::Any,
+            terminate_on_revoke: subsystem.terminate_on_revoke,
+        };
+        child.tell(&ToWorker::Subsystem(message), None)?;
+        if let Hosts::Listed(hosts) = &subsystem.hosts {
+            let hosts: Vec<String> = hosts.iter().map(Nqn::to_string).collect();
+            for part in hosts.chunks(HOSTS_MAX) {
+                child.tell(&ToWorker::Hosts(part.to_vec()), None)?;
+            }
+        }
+        let Namespaces::User(disks) = &subsystem.namespaces else {
+            return Ok(());
+        };
+        for (&nsid, disk) in disks {
+            let place = (subsystem.nqn.clone(), nsid);
+            let Some(held) = self.resources.storage.get(&place) else {
+                continue;
+            };
+            let ids = kernel::ids(&subsystem.nqn, nsid, disk);
+            let namespace = Namespace {
+                nsid,
+                storage: held.id,
+                device: disk.medium.device().to_string(),
+                facts: held.facts,
+                uuid: ids.uuid.into_bytes(),
+                nguid: ids.nguid,
+                eui64: ids.eui64,
+            };
+            let known = self.has.storage.values();
+            let known = known
+                .into_iter()
+                .any(|had| had.id == held.id && had.facts == held.facts);
+            let descriptor = held.descriptor().filter(|_| !known);
+            child.tell(&ToWorker::Namespace(namespace), descriptor)?;
+        }
+        Ok(())
+    }
+}
+
+impl Resources {
+    /// The ids of a subsystem's portals.
+    pub(super) fn portals_of(&self, config: &Config, subsystem: &Subsystem) -> Vec<u16> {
+        let named = |bound: &&Bound| {
+            let mut portals = subsystem.portals.iter();
+            bound.io
+                && portals.any(|&index| {
+                    let portal = config.portals.get(index);
+                    portal.is_some_and(|portal| portal.name == bound.portal.name)
+                })
+        };
+        let bound = self.portals.iter().filter(named);
+        bound.map(|bound| bound.id).collect()
+    }
+}
+
+fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}

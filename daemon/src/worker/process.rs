@@ -1,0 +1,264 @@
+//! The worker as a process of its own: it takes descriptors and pieces of a snapshot from the monitor,
+//! and answers its questions.
+//!
+//! It was started with one end of the channel as its standard input and has nothing else: no path is
+//! opened here. When the monitor is gone it ends at once, so that the next daemon finds what is bound
+//! and locked free.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use nix::sys::signal::SigSet;
+use nvmf_kmod::{Ctl, CtlDevice};
+use tracing::error;
+use tracing::level_filters::LevelFilter;
+
+use super::Worker;
+use super::assembly::{Assembled, Assembly, Stock};
+use crate::config::model::Destination;
+use crate::control::message::Whose;
+use crate::ipc::channel::nonsense;
+use crate::ipc::message::PART_MAX;
+use crate::ipc::{Channel, ToMonitor, ToWorker};
+use crate::log::{self, Verbosity};
+use crate::monitor::SIGNALS;
+use crate::os;
+
+/// Serves what the monitor says until it says stop or is gone.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    os::set_title(c"nvmfd: worker");
+    // They are the monitor's, which decides what they mean.
+    let signals: SigSet = SIGNALS.into_iter().collect();
+    // Only a set that is none is refused.
+    let _ = signals.thread_block();
+    match Process::start(arguments).and_then(Process::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!(%error, "the worker ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The worker between two messages.
+struct Process {
+    channel: Channel,
+    verbosity: Option<Verbosity>,
+    /// The kernel that queues are handed to.
+    ctl: Option<Ctl>,
+    worker: Option<Worker>,
+    assembly: Option<Assembly>,
+    stock: Stock,
+    draining: bool,
+    /// The fake that plays the kernel's part, by its socket.
+    #[cfg(feature = "fake")]
+    fake: Option<OsString>,
+}
+
+impl Process {
+    fn start(mut arguments: impl Iterator<Item = OsString>) -> io::Result<Self> {
+        let channel = Channel::of(io::stdin().as_fd().try_clone_to_owned()?)?;
+        let _fake = arguments.next();
+        channel.send(
+            &ToMonitor::Hello {
+                release: crate::RELEASE.into(),
+            },
+            None,
+        )?;
+        Ok(Self {
+            channel,
+            verbosity: None,
+            ctl: None,
+            worker: None,
+            assembly: None,
+            stock: Stock::default(),
+            draining: false,
+            #[cfg(feature = "fake")]
+            fake: _fake,
+        })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        while let Some((message, descriptor)) = self.channel.receive()? {
+            if let ToWorker::Stop = message {
+                if let Some(worker) = self.worker {
+                    worker.stop();
+                }
+                return self.channel.send(&ToMonitor::Stopped, None);
+            }
+            self.message(message, descriptor)?;
+        }
+        // The monitor is gone: nothing here may outlive it, least of all what a later one needs.
+        std::process::exit(0)
+    }
+
+    fn message(&mut self, message: ToWorker, descriptor: Option<OwnedFd>) -> io::Result<()> {
+        match message {
+            ToWorker::Log { level, destination } => self.log(&level, destination),
+            ToWorker::Kernel => self.kernel(descriptor),
+            ToWorker::Begin(begin) => {
+                self.assembly = Some(Assembly::new(begin));
+                Ok(())
+            }
+            ToWorker::Portal(portal) => {
+                self.assembly()?.portal(portal, descriptor);
+                Ok(())
+            }
+            ToWorker::Subsystem(subsystem) => self.assembly()?.subsystem(subsystem),
+            ToWorker::Hosts(hosts) => self.assembly()?.hosts(hosts),
+            ToWorker::Namespace(namespace) => {
+                let assembly = self.assembly.as_mut();
+                let assembly = assembly.ok_or_else(|| nonsense("a piece of nothing"))?;
+                assembly.namespace(namespace, descriptor, &mut self.stock)
+            }
+            ToWorker::Metrics(address) => {
+                self.assembly()?.metrics(address, descriptor);
+                Ok(())
+            }
+            ToWorker::Commit => {
+                let committed = self.commit().map_err(|error| error.to_string());
+                self.channel.send(&ToMonitor::Committed(committed), None)
+            }
+            ToWorker::HoldHandoffs => {
+                if let Some(worker) = &self.worker {
+                    worker.hold_handoffs();
+                }
+                self.channel.send(&ToMonitor::Held, None)
+            }
+            ToWorker::ResumeHandoffs => {
+                if let Some(worker) = &self.worker {
+                    worker.resume_handoffs();
+                }
+                Ok(())
+            }
+            ToWorker::Drain(on) => {
+                self.draining = on;
+                if let Some(worker) = &self.worker {
+                    worker.drain(on);
+                }
+                Ok(())
+            }
+            ToWorker::Count => self.count(),
+            ToWorker::Sessions => self.sessions(),
+            ToWorker::Refusals => self.refusals(),
+            ToWorker::Terminate(whose) => self.terminate(&whose),
+            ToWorker::Stop => Ok(()),
+        }
+    }
+
+    fn log(&mut self, level: &str, destination: Destination) -> io::Result<()> {
+        let level: LevelFilter = level.parse().map_err(nonsense)?;
+        match &self.verbosity {
+            Some(verbosity) => verbosity.set(level),
+            None => {
+                let started = log::start(destination, level);
+                self.verbosity = Some(started.map_err(io::Error::other)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn kernel(&mut self, descriptor: Option<OwnedFd>) -> io::Result<()> {
+        let ctl = match descriptor {
+            Some(descriptor) => Ctl::new(Arc::new(CtlDevice::from(descriptor))),
+            None => self.fake_kernel()?,
+        };
+        if let Some(worker) = &self.worker {
+            worker.set_kernel(ctl.clone())?;
+        }
+        self.ctl = Some(ctl);
+        Ok(())
+    }
+
+    #[cfg(feature = "fake")]
+    fn fake_kernel(&self) -> io::Result<Ctl> {
+        let path = self.fake.as_ref();
+        let path = path.ok_or_else(|| nonsense("a kernel without a descriptor"))?;
+        let fake = nvmf_kmod::fake::remote::RemoteKernel::connect(path)?;
+        Ok(Ctl::new(Arc::new(fake)))
+    }
+
+    #[cfg(not(feature = "fake"))]
+    fn fake_kernel(&self) -> io::Result<Ctl> {
+        Err(nonsense("a kernel without a descriptor"))
+    }
+
+    fn assembly(&mut self) -> io::Result<&mut Assembly> {
+        let assembly = self.assembly.as_mut();
+        assembly.ok_or_else(|| nonsense("a piece of nothing"))
+    }
+
+    /// Serves what was sent. The first time, the sandbox is to be entered before it (#6): everything
+    /// that needs more than descriptors is done.
+    fn commit(&mut self) -> io::Result<()> {
+        let assembly = self.assembly.take();
+        let assembly = assembly.ok_or_else(|| nonsense("nothing to commit"))?;
+        let Assembled {
+            threads,
+            change,
+            metrics,
+            stock,
+        } = assembly.assemble(std::mem::take(&mut self.stock));
+        self.stock = stock;
+        match &self.worker {
+            Some(worker) => worker.apply(change)?,
+            None => {
+                let worker =
+                    Worker::start(change.snapshot, change.listeners, threads, self.ctl.clone())?;
+                worker.drain(self.draining);
+                self.worker = Some(worker);
+            }
+        }
+        let _ = metrics;
+        Ok(())
+    }
+
+    fn count(&self) -> io::Result<()> {
+        let worker = self.worker.as_ref();
+        let counts = ToMonitor::Counts {
+            negotiating: worker.map_or(0, Worker::negotiating),
+            refused: worker.map_or(0, |worker| worker.refusals().total),
+        };
+        self.channel.send(&counts, None)
+    }
+
+    fn sessions(&self) -> io::Result<()> {
+        let sessions = self.worker.as_ref().map(Worker::sessions);
+        in_parts(&sessions.unwrap_or_default(), |part, more| {
+            self.channel.send(&ToMonitor::Sessions { part, more }, None)
+        })
+    }
+
+    fn refusals(&self) -> io::Result<()> {
+        let refusals = self.worker.as_ref().map(Worker::refusals);
+        let refusals = refusals.unwrap_or_default();
+        let total = refusals.total;
+        in_parts(&refusals.last, |part, more| {
+            let message = ToMonitor::Refusals { total, part, more };
+            self.channel.send(&message, None)
+        })
+    }
+
+    fn terminate(&self, whose: &Whose) -> io::Result<()> {
+        let worker = self.worker.as_ref();
+        let count = worker.map_or(0, |worker| worker.terminate(whose));
+        self.channel.send(&ToMonitor::Terminated(count), None)
+    }
+}
+
+/// Sends a list in parts; an empty one is one part.
+fn in_parts<T: Clone>(list: &[T], send: impl Fn(Vec<T>, bool) -> io::Result<()>) -> io::Result<()> {
+    let mut parts = list.chunks(PART_MAX).peekable();
+    if parts.peek().is_none() {
+        return send(Vec::new(), false);
+    }
+    while let Some(part) = parts.next() {
+        send(part.to_vec(), parts.peek().is_some())?;
+    }
+    Ok(())
+}
