@@ -97,7 +97,7 @@ fn wrong_devices_are_named_with_the_way_out() {
 #[test]
 fn wrong_options_are_named_with_the_way_out() {
     let cases: [(&[&str], &str); 10] = [
-        (&["-d"], "device"),
+        (&["-d", "-g"], "with a DEVICE only"),
         (&["-d", "-n", "vol0", "ramdisk:1m"], "vol0"),
         (
             &["-d", "-n", "nqn.2014-13.org:x", "ramdisk:1m"],

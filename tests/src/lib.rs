@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod kernel;
+pub mod operator;
 pub mod pcap;
 pub mod peer;
 pub mod program;

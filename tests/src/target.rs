@@ -12,13 +12,19 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use nvmf_proto::nqn::Nqn;
+use nvmfd::control::message::{Answer, Failure, Plan, Request};
 use tempfile::TempDir;
 
+use crate::operator;
 use crate::program::{Profile, nvmfd, nvmfd_fake};
 use crate::usage::Usage;
 
 /// Name of the subsystem that targets serve unless told otherwise.
 pub const NQN: &str = "nqn.2014-08.org.example:vol0";
+
+/// Where it answers operators, and what it serves if a file says it: in its directory.
+const SOCKET: &str = "ctl";
+const CONFIG: &str = "nvmfd.toml";
 
 /// What a target may take to start, or to end when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,6 +38,8 @@ pub struct Setup {
     pub devices: Vec<String>,
     /// Further arguments.
     pub arguments: Vec<String>,
+    /// The text of a configuration file, which says instead where to listen and what to serve.
+    pub config: Option<String>,
     /// Descriptors that it may have, if not as many as this test.
     pub descriptors: Option<u32>,
     /// The kernel that is to serve, by its socket; none: it serves itself.
@@ -47,6 +55,7 @@ impl Default for Setup {
             addresses: vec![Ipv4Addr::LOCALHOST.into()],
             devices: vec!["ramdisk:64m".into()],
             arguments: ["-F", "-g", "-G"].map(String::from).to_vec(),
+            config: None,
             descriptors: None,
             kernel: None,
             lean: false,
@@ -91,14 +100,30 @@ impl Target {
             }
         };
         if let Some(socket) = &setup.kernel {
-            command.arg("-K").arg("--ctl").arg(socket);
+            command.arg("--ctl").arg(socket);
+            if setup.config.is_none() {
+                command.arg("-K");
+            }
         }
-        command.args(["-d", "-p", "0", "-P", "0", "-n", NQN]);
-        for address in &setup.addresses {
-            let address = address.to_string();
-            command.args(["--listen", &address, "--discovery-listen", &address]);
+        command
+            .arg("-d")
+            .arg("--socket")
+            .arg(directory.path().join(SOCKET));
+        match &setup.config {
+            Some(text) => {
+                let file = directory.path().join(CONFIG);
+                std::fs::write(&file, text).expect("a file can be written");
+                command.arg("-f").arg(file);
+            }
+            None => {
+                command.args(["-p", "0", "-P", "0", "-n", NQN]);
+                for address in &setup.addresses {
+                    let address = address.to_string();
+                    command.args(["--listen", &address, "--discovery-listen", &address]);
+                }
+                command.args(&setup.arguments).args(&setup.devices);
+            }
         }
-        command.args(&setup.arguments).args(&setup.devices);
         if setup.lean {
             for threshold in ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"] {
                 command.env(threshold, "131072");
@@ -171,14 +196,66 @@ impl Target {
         self.directory.path()
     }
 
-    /// What the system counts for it now; `None` where there is no /proc.
+    /// What the system counts now for its worker, which has all that peers can make it hold; `None`
+    /// where there is no /proc.
     pub fn usage(&self) -> Option<Usage> {
-        Usage::of(self.child.id())
+        Usage::of(self.worker())
     }
 
-    /// Its process.
+    /// Its process, the monitor.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The process that meets the hosts.
+    ///
+    /// # Panics
+    /// If there is none, or the daemon does not say.
+    pub fn worker(&self) -> u32 {
+        let status = operator::status(&self.socket());
+        status.worker.pid.expect("a worker")
+    }
+
+    /// Its control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join(SOCKET)
+    }
+
+    /// What it answers to an operator.
+    pub fn ask(&self, request: Request) -> Answer {
+        operator::ask(&self.socket(), request)
+    }
+
+    /// Gives it another configuration and has it read that.
+    ///
+    /// # Errors
+    /// What keeps it from serving it.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub fn reload(&self, config: &str) -> Result<Plan, Failure> {
+        std::fs::write(self.directory.path().join(CONFIG), config).expect("a file");
+        match self.ask(Request::Reload) {
+            Answer::Plan(plan) => Ok(plan),
+            Answer::Failed(failure) => Err(failure),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What a reload with this configuration would do.
+    ///
+    /// # Errors
+    /// What would keep it from serving it.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub fn plan(&self, config: &str) -> Result<Plan, Failure> {
+        let (name, text) = ("plan".into(), config.into());
+        match self.ask(Request::Plan { name, text }) {
+            Answer::Plan(plan) => Ok(plan),
+            Answer::Failed(failure) => Err(failure),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// What it has logged so far.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use nvmf_kmod::fake::{FakeKernel, remote};
+use nvmfd::config::model::Destination;
 use nvmfd_tests::kernel::plane::EnginePlane;
 use tracing::level_filters::LevelFilter;
 
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
         eprintln!("usage: fake-kernel SOCKET");
         return ExitCode::from(64);
     };
-    if let Err(error) = nvmfd::log::to_stderr(LevelFilter::INFO) {
+    if let Err(error) = nvmfd::log::start(Destination::Stderr, LevelFilter::INFO) {
         eprintln!("fake-kernel: {}", error.report());
         return ExitCode::FAILURE;
     }

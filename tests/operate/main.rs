@@ -1,0 +1,10 @@
+//! The daemon as an operator has it: served from a file, reloaded, asked, drained, upgraded, and with
+//! a worker that dies; always with hosts that are connected meanwhile.
+
+#![forbid(unsafe_code)]
+
+mod commands;
+mod kernel;
+mod reload;
+mod scene;
+mod worker;
