@@ -13,7 +13,7 @@ use nvmf_proto::connect::ConnectReject;
 use nvmfd_tests::kernel::plane::EnginePlane;
 use nvmfd_tests::peer::{Host, HostOptions, PATIENCE, PeerError};
 
-use crate::stage::{NQN, Result, Stage, Wanted, Wish};
+use crate::stage::{NQN, Result, Stage, Wanted, Wish, only};
 
 /// Queues of a kernel that waits at each hand-off until it is told to go on.
 struct Hesitant {
@@ -93,6 +93,12 @@ impl Scene {
         }
     }
 
+    /// The kernel is asked for nothing, though hosts have had the time to come.
+    fn is_left_alone(&self) {
+        let early = self.at_it.recv_timeout(Duration::from_millis(300));
+        assert!(early.is_err(), "the kernel is asked");
+    }
+
     /// A host that connects meanwhile.
     fn admin(&self) -> thread::JoinHandle<Result<Host>> {
         let address = self.stage.address(1);
@@ -126,8 +132,7 @@ fn what_comes_while_hand_offs_are_held_waits_and_is_not_refused() {
     let worker = scene.stage.worker();
     worker.hold_handoffs();
     let hosts = [(); 3].map(|()| scene.admin());
-    let early = scene.at_it.recv_timeout(Duration::from_millis(300));
-    assert!(early.is_err(), "the kernel is asked");
+    scene.is_left_alone();
     worker.resume_handoffs();
     for host in hosts {
         scene.at_it.recv_timeout(PATIENCE).expect("a hand-off");
@@ -157,4 +162,21 @@ fn who_waits_for_too_long_is_told_to_come_back_and_a_stop_waits_for_nobody() {
     let host = scene.admin();
     drop(scene);
     assert!(host.join().expect("no panic").is_err());
+}
+
+#[test]
+fn what_waits_is_judged_by_what_is_served_when_its_turn_comes() {
+    let mut scene = Scene::new();
+    scene.stage.worker().hold_handoffs();
+    let host = scene.admin();
+    scene.is_left_alone();
+    scene.stage.subsystem().hosts = only(&HostOptions::named(9));
+    scene.stage.apply();
+    scene.stage.worker().resume_handoffs();
+    match host.join().expect("no panic") {
+        Err(PeerError::Refused(reject)) => assert_eq!(reject, ConnectReject::HOST),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it was handed over"),
+    }
+    assert_eq!(scene.handed_over.load(Ordering::SeqCst), 0);
 }

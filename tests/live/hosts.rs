@@ -116,13 +116,15 @@ fn only_hosts_that_see_something_new_are_told_of_it() -> Result {
 #[test]
 fn while_draining_no_host_is_new_and_none_loses_anything() -> Result {
     let stage = Stage::start();
-    let mut host = stage.connect(&HostOptions::named(1))?;
+    let without_queues = HostOptions {
+        io_queues: 0,
+        ..HostOptions::named(1)
+    };
+    let host = stage.connect(&without_queues)?;
     stage.worker().drain(true);
     let second = HostOptions::named(2);
     assert_eq!(refusal(stage.connect(&second)), ConnectReject::BUSY);
     assert_eq!(discover(stage.address(2), &second)?.len(), 2);
-    host.io.clear();
-    host.set_queues(1)?;
     let mut queue = host.connect_io(1)?;
     assert!(queue.write(0, vec![1; 512])?.is_success());
     stage.worker().drain(false);

@@ -30,7 +30,7 @@ fn read(queue: &mut Qpair, nsid: u32, lba: u64) -> Result<(Status, Vec<u8>)> {
     let mut sqe = nvm_sqe(nvm::READ, lba, PIECE);
     sqe.nsid = nsid.into();
     let payload = Payload::ToHost {
-        length: PIECE as u32,
+        length: u32::try_from(PIECE).expect("a transfer"),
         into: Vec::new(),
     };
     let answer = queue.run(sqe, payload)?;
@@ -78,7 +78,7 @@ fn a_namespace_appears_under_a_live_host() -> Result {
     let _told = listen(&mut host)?;
     stage.apply();
     was_told_nothing(&mut host)?;
-    assert_eq!(changed(&mut host)?, []);
+    assert!(changed(&mut host)?.is_empty());
     Ok(())
 }
 
@@ -198,34 +198,5 @@ fn a_file_grows_and_keeps_what_it_holds() -> Result {
     assert!(write(queue, 2, beyond, &[2; PIECE])?.is_success());
     assert_eq!(read(queue, 2, beyond)?.1, [2; PIECE]);
     assert_eq!(read(queue, 2, 0)?.1, [1; PIECE]);
-    Ok(())
-}
-
-#[test]
-fn threads_come_and_go_with_namespaces() -> Result {
-    let threads = || std::fs::read_dir("/proc/self/task").map(Iterator::count);
-    let named = |name: &str| {
-        let tasks = std::fs::read_dir("/proc/self/task").expect("proc");
-        let names = tasks.flatten().filter_map(|task| {
-            // A thread may end while it is looked at.
-            std::fs::read_to_string(task.path().join("comm")).ok()
-        });
-        names.filter(|it| it.trim() == name).count()
-    };
-    assert!(threads().is_ok(), "needs /proc");
-    let mut stage = Stage::start();
-    // Other tests have namespaces too, none of this number.
-    stage.subsystem().namespaces().push(ram(777, 1 << 20));
-    stage.apply();
-    assert_eq!(named("nsid 777"), 2);
-    let mut host = stage.connect(&HostOptions::default())?;
-    assert!(write(&mut host.io[0], 777, 0, &[1; PIECE])?.is_success());
-    stage.subsystem().namespaces().truncate(1);
-    stage.apply();
-    let deadline = std::time::Instant::now() + nvmfd_tests::peer::PATIENCE;
-    while named("nsid 777") != 0 {
-        assert!(std::time::Instant::now() < deadline, "the threads stay");
-        thread::yield_now();
-    }
     Ok(())
 }

@@ -293,7 +293,7 @@ impl Session {
             let is_log = matches!(command, AdminCommand::GetLogPage(_));
             let log = if is_log && admin.is_discovery() {
                 discovery::log(
-                    &turn.shared.snapshot.load(),
+                    &turn.shared.served.load(),
                     association.origin.local,
                     &association.hostnqn,
                 )

@@ -283,3 +283,85 @@ fn run(task: Task, alive: &AtomicBool) -> Executed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::engine::backend::DeviceSpec;
+    use crate::engine::backend::ram::{Ram, RamSize};
+    use crate::identity::NamespaceIds;
+
+    fn namespace(nsid: u32) -> Arc<Namespace> {
+        let size = RamSize::from_bytes(4096).unwrap();
+        let ids = NamespaceIds {
+            uuid: Uuid::nil(),
+            nguid: [0; 16],
+            eui64: [0; 8],
+        };
+        let disk = Arc::new(Ram::new(size));
+        Arc::new(Namespace::new(nsid, DeviceSpec::Ram(size), disk, ids))
+    }
+
+    fn flush(namespace: &Arc<Namespace>) -> Job {
+        Job {
+            connection: ConnectionId {
+                reactor: 0,
+                token: 0,
+                generation: 1,
+            },
+            tag: None,
+            alive: Arc::new(AtomicBool::new(true)),
+            task: Task::Command {
+                namespace: Arc::clone(namespace),
+                command: Command::Flush,
+                data: Vec::new(),
+                durable: false,
+            },
+        }
+    }
+
+    #[test]
+    fn lanes_come_and_go_with_their_namespaces() {
+        let poll = mio::Poll::new().unwrap();
+        let (handle, messages) = ReactorHandle::new(poll.registry()).unwrap();
+        let [first, second] = [1, 2].map(namespace);
+        let pool = Pool::start(&vec![handle].into(), &[Arc::clone(&first)]).unwrap();
+        assert_eq!(pool.submit(flush(&second)), Submitted::NamespaceGone);
+        pool.add(&[&first, &second].map(Arc::clone)).unwrap();
+        assert_eq!(pool.threads().len(), FLUSH_THREADS + 2 * MEMORY_THREADS);
+        let gate = first.gate.write();
+        let fused = Task::Fused {
+            namespace: Arc::clone(&first),
+            extent: Extent { lba: 0, blocks: 1 },
+            expected: vec![0; 512],
+            data: vec![1; 512],
+            durable: false,
+        };
+        let job = Job {
+            task: fused,
+            ..flush(&first)
+        };
+        assert_eq!(pool.submit(job), Submitted::Queued);
+        pool.keep(std::slice::from_ref(&second));
+        assert_eq!(pool.submit(flush(&first)), Submitted::NamespaceGone);
+        assert_eq!(pool.submit(flush(&second)), Submitted::Queued);
+        assert!(messages.recv_timeout(Duration::from_secs(15)).is_ok());
+        // What had been asked for before is done all the same.
+        drop(gate);
+        assert!(messages.recv_timeout(Duration::from_secs(15)).is_ok());
+        let mut found = [0; 512];
+        first.backend.read(0, &mut found).unwrap();
+        assert_eq!(found, [1; 512]);
+        let deadline = Instant::now() + Duration::from_secs(15);
+        while pool.threads().len() != FLUSH_THREADS + MEMORY_THREADS {
+            assert!(Instant::now() < deadline, "threads without a lane stay");
+            pool.keep(std::slice::from_ref(&second));
+            std::thread::yield_now();
+        }
+        pool.stop();
+    }
+}

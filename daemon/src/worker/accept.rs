@@ -149,7 +149,7 @@ impl Acceptor {
 
     fn replace(&mut self, new: Vec<(u16, TcpListener)>) {
         self.listeners.extend(new);
-        let snapshot = self.shared.snapshot.load();
+        let snapshot = self.shared.served.load();
         let gone = |portal: &u16| snapshot.portal(*portal).is_none();
         for (_, mut listener) in self.listeners.extract_if(|portal, _| gone(portal)) {
             // Closing it does the same, once no other process has it.
@@ -180,7 +180,7 @@ impl Acceptor {
         else {
             return;
         };
-        let limits = self.shared.snapshot.load().limits;
+        let limits = self.shared.served.load().limits;
         let (place, evicted) = self.shared.admission.enter(peer.ip(), index, &limits);
         for evicted in evicted {
             if let Some(owner) = reactors.get(evicted.reactor) {

@@ -63,7 +63,7 @@ impl Worker {
         shared.pool.add(&served)?;
 
         let new = Arc::new(snapshot);
-        let old = shared.snapshot.swap(Arc::clone(&new));
+        let old = shared.served.swap(Arc::clone(&new));
         let changed: Vec<(Arc<Namespaces>, Arc<[u32]>)> = namespaces
             .into_iter()
             .map(|(namespaces, new)| {
@@ -94,7 +94,8 @@ impl Worker {
     /// The system's, when it has no threads left.
     pub fn set_kernel(&self, ctl: Ctl) -> io::Result<()> {
         if self.shared.handoffs.get().is_none() {
-            let started = Handoffs::start(ctl, Arc::clone(&self.shared.reactors))?;
+            let (served, reactors) = (&self.shared.served, &self.shared.reactors);
+            let started = Handoffs::start(ctl, Arc::clone(served), Arc::clone(reactors))?;
             self.shared.handoffs.get_or_init(|| started);
         }
         Ok(())
@@ -120,7 +121,7 @@ impl Shared {
     /// Ends an association that was judged by a snapshot which is not the latest any more, if that
     /// judges otherwise: a change may have come before the association was where a change looks.
     pub(super) fn look_again(&self, association: &Association, judged_by: &Arc<Snapshot>) {
-        let now = self.snapshot.load();
+        let now = self.served.load();
         if !Arc::ptr_eq(&now, judged_by) {
             self.end_if_revoked(association, &now);
         }

@@ -30,6 +30,8 @@ use tracing::{debug, info, warn};
 use super::admission::{Place, Source};
 use super::close::CloseReason;
 use super::message::{Message, ReactorHandle, Refusal, Returned};
+use super::route::Route;
+use super::served::Served;
 use super::snapshot::{MAX_ADMIN_ENTRIES, MAX_IO_ENTRIES};
 use crate::log::{Quota, told};
 
@@ -82,6 +84,7 @@ pub struct Handoffs {
 #[derive(Debug)]
 struct Desk {
     ctl: Ctl,
+    served: Arc<Served>,
     reactors: Arc<[ReactorHandle]>,
     /// How many wait from where.
     waiting: Mutex<HashMap<Source, usize>>,
@@ -106,10 +109,15 @@ impl Handoffs {
     ///
     /// # Errors
     /// The system's, when it has no threads left.
-    pub(super) fn start(ctl: Ctl, reactors: Arc<[ReactorHandle]>) -> io::Result<Self> {
+    pub(super) fn start(
+        ctl: Ctl,
+        served: Arc<Served>,
+        reactors: Arc<[ReactorHandle]>,
+    ) -> io::Result<Self> {
         let (sender, departures) = bounded(WAITING_MAX);
         let desk = Arc::new(Desk {
             ctl,
+            served,
             reactors,
             waiting: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -215,6 +223,8 @@ impl Desk {
                     );
                 }
                 self.put_back(departure, ConnectReject::BUSY);
+            } else if let Err(reject) = self.judge_again(&departure) {
+                self.put_back(departure, reject);
             } else {
                 self.hand_over(departure);
             }
@@ -240,6 +250,17 @@ impl Desk {
 
     fn lock_hold(&self) -> MutexGuard<'_, Hold> {
         self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is served may have changed while it waited.
+    fn judge_again(&self, departure: &Departure) -> Result<(), ConnectReject> {
+        let connect = &departure.handoff.connect;
+        match self.served.judge(departure.portal, connect).0 {
+            Route::Kernel(_) => Ok(()),
+            Route::Reject(reject) => Err(reject),
+            // It is ours now: when the host comes again.
+            Route::Discovery | Route::Userspace(_) => Err(ConnectReject::BUSY),
+        }
     }
 
     fn hand_over(&self, mut departure: Departure) {

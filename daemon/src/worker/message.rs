@@ -117,7 +117,7 @@ pub struct ReactorHandle {
 
 impl ReactorHandle {
     /// A handle that wakes the reactor of `poller`, and where its messages arrive.
-    pub(super) fn new(poller: &Poller) -> io::Result<(Self, Receiver<Message>)> {
+    pub(crate) fn new(poller: &Poller) -> io::Result<(Self, Receiver<Message>)> {
         let (sender, receiver) = crossbeam_channel::unbounded();
         let handle = Self {
             sender,

@@ -23,18 +23,18 @@ mod reactor;
 mod refusals;
 pub mod registry;
 pub mod route;
+pub mod served;
 pub mod snapshot;
 mod socket;
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
 use accept::{Accepting, Acceptor};
 use admission::Admission;
-use arc_swap::ArcSwap;
 use handoff::Handoffs;
 use message::{ConnectionId, Message, ReactorHandle};
 use mio::Poll;
@@ -42,6 +42,7 @@ use nvmf_kmod::Ctl;
 use reactor::Reactor;
 use refusals::Refusals;
 use registry::Registry;
+use served::Served;
 use snapshot::Snapshot;
 
 use crate::engine::pool::Pool;
@@ -49,8 +50,8 @@ use crate::engine::pool::Pool;
 /// What all reactors share.
 #[derive(Debug)]
 pub struct Shared {
-    /// What is served now. Who judges or answers from it loads it once.
-    pub snapshot: ArcSwap<Snapshot>,
+    /// What is served now.
+    pub served: Arc<Served>,
     /// Controllers that live.
     pub registry: Registry,
     /// Executes what may sleep.
@@ -59,8 +60,6 @@ pub struct Shared {
     handoffs: OnceLock<Handoffs>,
     /// Bytes that all hosts together make us hold ([`crate::engine::session`] counts them).
     pub held: AtomicU64,
-    /// No new controllers are made.
-    draining: AtomicBool,
     admission: Admission,
     refusals: Refusals,
     reactors: Arc<[ReactorHandle]>,
@@ -106,18 +105,19 @@ impl Worker {
             handles.push(handle);
         }
         let handles: Arc<[ReactorHandle]> = handles.into();
+        let pool = Pool::start(&handles, &snapshot.namespaces())?;
+        let served = Arc::new(Served::new(snapshot));
         let handoffs = OnceLock::new();
         if let Some(ctl) = ctl {
-            let started = Handoffs::start(ctl, Arc::clone(&handles))?;
+            let started = Handoffs::start(ctl, Arc::clone(&served), Arc::clone(&handles))?;
             handoffs.get_or_init(|| started);
         }
         let shared = Arc::new(Shared {
+            served,
             registry: Registry::default(),
-            pool: Pool::start(&handles, &snapshot.namespaces())?,
-            snapshot: ArcSwap::from_pointee(snapshot),
+            pool,
             handoffs,
             held: AtomicU64::new(0),
-            draining: AtomicBool::new(false),
             admission: Admission::default(),
             refusals: Refusals::default(),
             reactors: handles,
@@ -152,7 +152,7 @@ impl Worker {
             let _ = thread.join();
         }
         self.shared.pool.stop();
-        for subsystem in &self.shared.snapshot.load().subsystems {
+        for subsystem in &self.shared.served.load().subsystems {
             if let Some(namespaces) = subsystem.namespaces() {
                 namespaces.flush_all();
             }

@@ -53,7 +53,7 @@ impl Worker {
     /// Begins or ends to refuse new controllers of subsystems. Those that are there go on, and hosts
     /// that are refused try again.
     pub fn drain(&self, on: bool) {
-        self.shared.draining.store(on, Ordering::Relaxed);
+        self.shared.served.drain(on);
     }
 }
 

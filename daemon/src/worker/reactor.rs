@@ -180,7 +180,8 @@ impl Reactor {
             portal,
             place,
         } = accepted;
-        let snapshot = self.shared.snapshot.load_full();
+        let shared = Arc::clone(&self.shared);
+        let snapshot = shared.served.load();
         let deadline = now + snapshot.limits.negotiation_time;
         // A portal that is gone has nothing to offer: the host finds it closed, as it will from now on.
         match snapshot.portal(portal) {

@@ -158,6 +158,25 @@ impl Opened {
         }
     }
 
+    /// The same open file or disk, with the same lock, to be read only: for a namespace that shows what
+    /// another one writes, which a lock of its own would refuse.
+    ///
+    /// # Errors
+    /// The system's, when it has no descriptors left.
+    pub fn reader(&self) -> io::Result<Self> {
+        let storage = match &self.storage {
+            Storage::Ram(size) => Storage::Ram(*size),
+            Storage::File(locked) => Storage::File(locked.again()?),
+            Storage::Disk(locked) => Storage::Disk(locked.again()?),
+        };
+        let facts = Facts {
+            can_deallocate: false,
+            read_only: true,
+            ..self.facts
+        };
+        Ok(Self { facts, storage })
+    }
+
     /// What is found now: a file or disk may have grown. A last block that is not whole does not
     /// count.
     ///
@@ -198,8 +217,9 @@ impl Opened {
 #[derive(Debug)]
 pub(super) struct Locked {
     pub(super) file: File,
-    /// A second descriptor of the same open file, because the lock owns what it locks.
-    _lock: Option<Flock<File>>,
+    /// A second descriptor of the same open file, because the lock owns what it locks. Given back with
+    /// the last who uses it.
+    lock: Option<Arc<Flock<File>>>,
 }
 
 impl Locked {
@@ -230,7 +250,7 @@ impl Locked {
         }
         let second = file.try_clone().map_err(failed)?;
         let lock = match Flock::lock(second, lock) {
-            Ok(lock) => Some(lock),
+            Ok(lock) => Some(Arc::new(lock)),
             Err((_, Errno::EWOULDBLOCK)) => {
                 return Err(StartupError::DeviceLocked { path: path.into() });
             }
@@ -240,7 +260,14 @@ impl Locked {
                 None
             }
         };
-        Ok(Self { file, _lock: lock })
+        Ok(Self { file, lock })
+    }
+
+    fn again(&self) -> io::Result<Self> {
+        Ok(Self {
+            file: self.file.try_clone()?,
+            lock: self.lock.clone(),
+        })
     }
 }
 
@@ -249,7 +276,7 @@ impl From<OwnedFd> for Locked {
     fn from(descriptor: OwnedFd) -> Self {
         Self {
             file: descriptor.into(),
-            _lock: None,
+            lock: None,
         }
     }
 }
@@ -303,6 +330,22 @@ mod tests {
         let readers = [(); 2].map(|()| opened(file.path(), Access::ReadOnly).unwrap());
         assert!(refusal(file.path()).contains("is served already"));
         drop(readers);
+        assert!(opened(file.path(), Access::ReadWrite).is_ok());
+    }
+
+    #[test]
+    fn who_writes_a_file_can_show_it_read_only_too() {
+        let file = sized(4096);
+        let writer = opened(file.path(), Access::ReadWrite).unwrap();
+        let reader = writer.reader().unwrap();
+        writer.backend().write(0, &[7; 512]).unwrap();
+        assert!(refusal(file.path()).contains("is served already"), "shown");
+        let reader = reader.backend();
+        assert!(reader.character().read_only && reader.write(0, &[1; 512]).is_err());
+        let mut read = [0; 512];
+        reader.read(0, &mut read).unwrap();
+        assert_eq!(read, [7; 512]);
+        drop(reader);
         assert!(opened(file.path(), Access::ReadWrite).is_ok());
     }
 

@@ -4,7 +4,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
@@ -22,7 +21,7 @@ use crate::worker::close::CloseReason;
 use crate::worker::handoff;
 use crate::worker::message::{ConnectionId, Refusal};
 use crate::worker::registry::Origin;
-use crate::worker::route::{Route, route};
+use crate::worker::route::Route;
 
 /// Lines of refusals and violations. Peers cause them at will.
 static REFUSALS: Quota = Quota::new(50, Duration::from_secs(10));
@@ -65,19 +64,11 @@ impl Connection {
         Ok(count)
     }
 
-    /// A legal Connect: the one place where it is judged is [`route`].
+    /// A legal Connect: the one place where it is judged is [`crate::worker::route`].
     fn connect(&mut self, request: ConnectRequest, turn: &mut Turn<'_>) {
-        let snapshot = turn.shared.snapshot.load_full();
         let registry = &turn.shared.registry;
         let connect = request.connect();
-        let draining = turn.shared.draining.load(Ordering::Relaxed);
-        // A portal that went meanwhile is no judgement on the host, and what it asks for may be served
-        // elsewhere: without Do Not Retry it tries again, is refused by the system, and discovers.
-        let judged = snapshot
-            .portal(self.portal)
-            .map_or(Route::Reject(ConnectReject::BUSY), |portal| {
-                route(&snapshot, portal, connect, draining)
-            });
+        let (judged, snapshot) = turn.shared.served.judge(self.portal, connect);
         let origin = self.origin(&request, turn.now);
         let joined = match judged {
             Route::Reject(reject) => Err(reject),
@@ -201,7 +192,7 @@ impl Connection {
         adoption: crate::worker::adopt::Adoption,
         turn: &mut Turn<'_>,
     ) -> io::Result<Self> {
-        let snapshot = turn.shared.snapshot.load();
+        let snapshot = turn.shared.served.load();
         let portal = snapshot.portals.first();
         let portal = portal.ok_or(io::ErrorKind::NotConnected)?;
         let state = State::Negotiating {
