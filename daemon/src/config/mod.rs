@@ -47,22 +47,27 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with it, or why it cannot be read.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    parse(&text(path)?, &PathText::from(path).to_string())
+}
+
+/// The text of the file at `path`, for [`parse`].
+///
+/// # Errors
+/// Why it cannot be read as text.
+pub fn text(path: &Path) -> Result<String, Problems> {
     let name = PathText::from(path).to_string();
     let bytes = bytes_of(path).map_err(|error| unreadable(&error, &name))?;
-    match String::from_utf8(bytes) {
-        Ok(text) => parse(&text, &name),
-        Err(error) => {
-            let at = error.utf8_error().valid_up_to();
-            let text = String::from_utf8_lossy(error.as_bytes());
-            let mut findings = Findings::of(&text);
-            findings.error(
-                at..at + char::REPLACEMENT_CHARACTER.len_utf8(),
-                "the file is not UTF-8 from here on",
-                "save it as UTF-8, or in plain ASCII",
-            );
-            Err(findings.into_problems(&name, &text))
-        }
-    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes());
+        let mut findings = Findings::of(&text);
+        findings.error(
+            at..at + char::REPLACEMENT_CHARACTER.len_utf8(),
+            "the file is not UTF-8 from here on",
+            "save it as UTF-8, or in plain ASCII",
+        );
+        findings.into_problems(&name, &text)
+    })
 }
 
 /// Reads a file's `text`; `name` is what its problems call it.

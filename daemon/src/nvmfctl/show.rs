@@ -1,0 +1,322 @@
+//! The daemon's answers as people read them: each a text of whole lines.
+//!
+//! Names are never cut. What a peer has chosen goes through a [`Cell`] or [`printable`].
+
+#![forbid(unsafe_code)]
+
+use super::amount::{bytes, counted, milliseconds, moment, seconds};
+use super::printable::{lines, printable};
+use super::table::{Cell, Paint, Side, Table, Tone};
+use crate::control::message::{
+    Effect, Mode, Plan, Portal, Refusals, Session, Sessions, Status, Subsystem,
+};
+
+/// How the daemon is, and what it serves, at `now` in seconds since 1970.
+pub(super) fn status(status: &Status, now: u64, paint: Paint) -> String {
+    let ago = |time: u64| seconds(now.saturating_sub(time));
+    let mut text = vec![
+        paint.tone(
+            &format!(
+                "nvmfd {}, process {}, for {}, since {}",
+                printable(&status.release),
+                status.pid,
+                ago(status.started),
+                moment(status.started)
+            ),
+            Tone::Head,
+        ),
+        match &status.config {
+            Some(path) => format!(
+                "configuration: {}, read {}",
+                printable(&path.to_string_lossy()),
+                moment(status.loaded)
+            ),
+            None => "configuration: none, all is from the command line".into(),
+        },
+    ];
+    if let Some(why) = &status.reload_failed {
+        let failed = format!("the last reload failed: {}", lines(why));
+        text.push(paint.tone(&failed, Tone::Bad));
+    }
+    let worker = &status.worker;
+    let restarts = match worker.restarts {
+        0 => String::new(),
+        n => format!(", restarted {}", counted(n, "time")),
+    };
+    text.push(match worker.pid {
+        Some(pid) => format!(
+            "worker: process {pid}, for {}{restarts}",
+            ago(worker.started)
+        ),
+        None => paint.tone(
+            &format!("worker: none, the next one is about to start{restarts}"),
+            Tone::Bad,
+        ),
+    });
+    if status.draining {
+        let draining = "draining: new controllers are refused until nvmfctl drain --end";
+        text.push(paint.tone(draining, Tone::Notable));
+    }
+    text.push(format!(
+        "connections: {} in negotiation, {} refused",
+        status.negotiating, status.refused
+    ));
+    text.push(format!("log: {}", printable(&status.log)));
+    if !status.portals.is_empty() {
+        text.push(String::new());
+        text.extend(portals(&status.portals).lines("", paint));
+    }
+    for served in &status.subsystems {
+        text.push(String::new());
+        text.extend(subsystem(served, paint));
+    }
+    whole(&text)
+}
+
+fn portals(portals: &[Portal]) -> Table {
+    let mut table = Table::new(&[
+        ("PORTAL", Side::Left),
+        ("ADDRESS", Side::Left),
+        ("SERVES", Side::Left),
+        ("PORTID", Side::Right),
+        ("HEADER DIGEST", Side::Left),
+        ("DATA DIGEST", Side::Left),
+    ]);
+    for portal in portals {
+        let serves = if portal.io { "subsystems" } else { "discovery" };
+        table.row([
+            portal.name.as_str().into(),
+            portal.address.to_string().into(),
+            serves.into(),
+            portal.portid.to_string().into(),
+            portal.header_digest.as_str().into(),
+            portal.data_digest.as_str().into(),
+        ]);
+    }
+    table
+}
+
+fn subsystem(subsystem: &Subsystem, paint: Paint) -> Vec<String> {
+    let mut text = vec![
+        paint.tone(&printable(&subsystem.nqn), Tone::Head),
+        format!(
+            "  {} mode, {}, serial number {}, portals: {}",
+            mode(subsystem.mode),
+            counted(subsystem.sessions, "session"),
+            printable(&subsystem.serial),
+            match subsystem.portals.as_slice() {
+                [] => "none".into(),
+                portals => printable(&portals.join(", ")),
+            }
+        ),
+    ];
+    match subsystem.hosts.as_deref() {
+        None => text.push("  any host may use it".into()),
+        Some([]) => text.push("  no host may use it".into()),
+        Some(hosts) => {
+            text.push("  hosts that may use it:".into());
+            text.extend(hosts.iter().map(|host| format!("    {}", printable(host))));
+        }
+    }
+    if subsystem.namespaces.is_empty() {
+        text.push("  no namespaces".into());
+        return text;
+    }
+    let mut table = Table::new(&[
+        ("NSID", Side::Right),
+        ("SIZE", Side::Right),
+        ("BLOCK", Side::Right),
+        ("ACCESS", Side::Left),
+        ("UUID", Side::Left),
+        ("DEVICE", Side::Left),
+    ]);
+    for namespace in &subsystem.namespaces {
+        let access = if namespace.read_only {
+            "read"
+        } else {
+            "read, write"
+        };
+        table.row([
+            namespace.nsid.to_string().into(),
+            Cell::maybe(namespace.bytes.map(bytes)),
+            Cell::maybe(namespace.block_size),
+            access.into(),
+            Cell::maybe(namespace.uuid.as_deref()),
+            namespace.device.as_str().into(),
+        ]);
+    }
+    text.extend(table.lines("  ", paint));
+    text
+}
+
+/// Who is connected, by subsystem.
+pub(super) fn sessions(sessions: &Sessions, paint: Paint) -> String {
+    let mut text = Vec::new();
+    let mut all: Vec<&Session> = sessions.sessions.iter().collect();
+    all.sort_by_key(|it| (&it.subsystem, it.mode, &it.hostnqn, it.cntlid));
+    for group in all.chunk_by(|a, b| (&a.subsystem, a.mode) == (&b.subsystem, b.mode)) {
+        let Some(first) = group.first() else {
+            continue;
+        };
+        let number = u64::try_from(group.len()).unwrap_or(u64::MAX);
+        let head = format!(
+            "{} ({} mode): {}",
+            printable(&first.subsystem),
+            mode(first.mode),
+            counted(number, "session")
+        );
+        text.push(paint.tone(&head, Tone::Head));
+        text.extend(table_of_sessions(group).lines("  ", paint));
+        text.push(String::new());
+    }
+    text.pop();
+    if let Some(why) = &sessions.missing {
+        let missing = format!("not all sessions are known: {}", printable(why));
+        text.push(paint.tone(&missing, Tone::Bad));
+    } else if text.is_empty() {
+        text.push("no sessions".into());
+    }
+    whole(&text)
+}
+
+fn table_of_sessions(sessions: &[&Session]) -> Table {
+    let mut table = Table::new(&[
+        ("CNTLID", Side::Right),
+        ("PEER", Side::Left),
+        ("LOCAL", Side::Left),
+        ("QUEUES", Side::Right),
+        ("DIGESTS", Side::Left),
+        ("KATO", Side::Right),
+        ("AGE", Side::Right),
+        ("IDLE", Side::Right),
+        ("READS", Side::Right),
+        ("READ", Side::Right),
+        ("WRITES", Side::Right),
+        ("WRITTEN", Side::Right),
+        ("HOST", Side::Left),
+    ]);
+    for session in sessions {
+        let traffic = session.traffic;
+        table.row([
+            session.cntlid.to_string().into(),
+            Cell::maybe(session.peer),
+            Cell::maybe(session.local),
+            Cell::maybe(session.io_queues),
+            digests(session),
+            match session.kato {
+                Some(0) => "none".into(),
+                kato => Cell::maybe(kato.map(|kato| milliseconds(kato.into()))),
+            },
+            Cell::maybe(session.age.map(seconds)),
+            Cell::maybe(session.idle.map(seconds)),
+            Cell::maybe(traffic.map(|it| it.reads)),
+            Cell::maybe(traffic.map(|it| bytes(it.bytes_read))),
+            Cell::maybe(traffic.map(|it| it.writes)),
+            Cell::maybe(traffic.map(|it| bytes(it.bytes_written))),
+            session.hostnqn.as_str().into(),
+        ]);
+    }
+    table
+}
+
+fn digests(session: &Session) -> Cell {
+    match (session.header_digest, session.data_digest) {
+        (None, None) => "-".into(),
+        (Some(true), Some(true)) => "both".into(),
+        (Some(true), _) => "header".into(),
+        (_, Some(true)) => "data".into(),
+        (_, _) => "none".into(),
+    }
+}
+
+/// The last refusals, at most `count` of them, oldest first.
+pub(super) fn refusals(refusals: &Refusals, count: Option<usize>, paint: Paint) -> String {
+    let shown = last(refusals, count);
+    let mut table = Table::new(&[
+        ("TIME", Side::Left),
+        ("PEER", Side::Left),
+        ("QUEUE", Side::Right),
+        ("HOST", Side::Left),
+        ("SUBSYSTEM", Side::Left),
+        ("REASON", Side::Left),
+    ]);
+    for refusal in shown {
+        table.row([
+            moment(refusal.time).into(),
+            refusal.peer.to_string().into(),
+            Cell::maybe(refusal.qid),
+            Cell::maybe(refusal.hostnqn.as_deref()),
+            Cell::maybe(refusal.subsystem.as_deref()),
+            refusal.reason.as_str().into(),
+        ]);
+    }
+    let mut text = match shown {
+        [] => Vec::new(),
+        _ => table.lines("", paint),
+    };
+    let number = u64::try_from(shown.len()).unwrap_or(u64::MAX);
+    if number != refusals.total || number == 0 {
+        let total = counted(refusals.total, "connection");
+        text.push(format!("{total} refused since the worker started"));
+    }
+    whole(&text)
+}
+
+/// The last `count` of the refusals that the daemon told.
+pub(super) fn last(
+    refusals: &Refusals,
+    count: Option<usize>,
+) -> &[crate::control::message::Refusal] {
+    let known = refusals.last.len();
+    &refusals.last[known - count.unwrap_or(known).min(known)..]
+}
+
+/// The steps of a plan, or `nothing` if it has none. Its warnings are not among them.
+pub(super) fn plan(plan: &Plan, nothing: &str, paint: Paint) -> String {
+    if plan.steps.is_empty() {
+        return whole(&[nothing.into()]);
+    }
+    let mut table = Table::new(&[
+        ("STEP", Side::Right),
+        ("HOSTS", Side::Left),
+        ("WHAT", Side::Left),
+    ]);
+    for (index, step) in plan.steps.iter().enumerate() {
+        let (words, tone) = effect(step.effect);
+        table.row([
+            (index + 1).to_string().into(),
+            Cell::toned(words, tone),
+            step.what.as_str().into(),
+        ]);
+    }
+    whole(&table.lines("", paint))
+}
+
+fn effect(effect: Effect) -> (&'static str, Tone) {
+    match effect {
+        Effect::Nothing => ("notice nothing", Tone::Plain),
+        Effect::NewConnections => ("that connect later", Tone::Plain),
+        Effect::Notice => ("are told, and go on", Tone::Notable),
+        Effect::Disconnects => ("lose connections", Tone::Bad),
+        Effect::NextStart => ("at the next start", Tone::Notable),
+    }
+}
+
+/// As it is called.
+pub(super) fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Kernel => "kernel",
+        Mode::User => "user",
+        Mode::Discovery => "discovery",
+    }
+}
+
+/// Lines, each with its end.
+fn whole(lines: &[String]) -> String {
+    let mut text = lines.join("\n");
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,302 @@
+//! Answers and their texts, to the letter.
+
+#![forbid(unsafe_code)]
+
+use super::*;
+use crate::control::message::{Namespace, Refusal, Step, Traffic, Worker};
+
+const NOW: u64 = 1_795_881_295;
+const HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:0c9a6ac5-3a5e-4bb0-8d36-5c83c65a3a4f";
+
+fn a_status() -> Status {
+    Status {
+        release: "0.1.0".into(),
+        pid: 812,
+        started: NOW - 273_600,
+        config: Some("/usr/local/etc/nvmfd.toml".into()),
+        loaded: NOW - 60,
+        reload_failed: None,
+        worker: Worker {
+            pid: Some(813),
+            started: NOW - 125,
+            restarts: 1,
+        },
+        draining: false,
+        log: "info".into(),
+        refused: 12,
+        negotiating: 2,
+        portals: vec![
+            Portal {
+                name: "front".into(),
+                io: true,
+                address: "[2001:db8::1]:4420".parse().unwrap(),
+                portid: 1,
+                header_digest: "allow".into(),
+                data_digest: "require".into(),
+            },
+            Portal {
+                name: "discovery".into(),
+                io: false,
+                address: "0.0.0.0:8009".parse().unwrap(),
+                portid: 10,
+                header_digest: "off".into(),
+                data_digest: "off".into(),
+            },
+        ],
+        subsystems: vec![
+            Subsystem {
+                nqn: "nqn.2014-08.org.example:vol0".into(),
+                mode: Mode::Kernel,
+                serial: "5A1ED002AB5F".into(),
+                portals: vec!["front".into(), "back".into()],
+                hosts: Some(vec![HOST.into(), "nqn.2014-08.org.example:b".into()]),
+                namespaces: vec![
+                    Namespace {
+                        nsid: 1,
+                        device: "/dev/zvol/tank/vol0".into(),
+                        bytes: Some(1 << 40),
+                        block_size: Some(4096),
+                        uuid: Some("0c9a6ac5-3a5e-4bb0-8d36-5c83c65a3a4f".into()),
+                        read_only: false,
+                    },
+                    Namespace {
+                        nsid: 20,
+                        device: "lun:3".into(),
+                        bytes: None,
+                        block_size: None,
+                        uuid: None,
+                        read_only: true,
+                    },
+                ],
+                sessions: 1,
+            },
+            Subsystem {
+                nqn: "nqn.2014-08.org.example:empty".into(),
+                mode: Mode::User,
+                serial: "X".into(),
+                portals: vec![],
+                hosts: None,
+                namespaces: vec![],
+                sessions: 0,
+            },
+        ],
+    }
+}
+
+fn session(subsystem: &str, cntlid: u16, mode: Mode) -> Session {
+    Session {
+        mode,
+        subsystem: subsystem.into(),
+        cntlid,
+        hostnqn: "nqn.2014-08.org.example:host1".into(),
+        hostid: None,
+        peer: None,
+        local: None,
+        io_queues: None,
+        header_digest: None,
+        data_digest: None,
+        kato: None,
+        age: None,
+        idle: None,
+        traffic: None,
+    }
+}
+
+#[test]
+fn a_status_tells_everything() {
+    let expected = "\
+nvmfd 0.1.0, process 812, for 3d 4h, since 2026-11-25 11:54:55Z
+configuration: /usr/local/etc/nvmfd.toml, read 2026-11-28 15:53:55Z
+worker: process 813, for 2m 5s, restarted 1 time
+connections: 2 in negotiation, 12 refused
+log: info
+
+PORTAL     ADDRESS             SERVES      PORTID  HEADER DIGEST  DATA DIGEST
+front      [2001:db8::1]:4420  subsystems       1  allow          require
+discovery  0.0.0.0:8009        discovery       10  off            off
+
+nqn.2014-08.org.example:vol0
+  kernel mode, 1 session, serial number 5A1ED002AB5F, portals: front, back
+  hosts that may use it:
+    nqn.2014-08.org.nvmexpress:uuid:0c9a6ac5-3a5e-4bb0-8d36-5c83c65a3a4f
+    nqn.2014-08.org.example:b
+  NSID   SIZE  BLOCK  ACCESS       UUID                                  DEVICE
+     1  1 TiB   4096  read, write  0c9a6ac5-3a5e-4bb0-8d36-5c83c65a3a4f  /dev/zvol/tank/vol0
+    20      -      -  read         -                                     lun:3
+
+nqn.2014-08.org.example:empty
+  user mode, 0 sessions, serial number X, portals: none
+  any host may use it
+  no namespaces
+";
+    assert_eq!(status(&a_status(), NOW, Paint::Plain), expected);
+}
+
+#[test]
+fn a_status_tells_of_trouble() {
+    let troubled = Status {
+        config: None,
+        reload_failed: Some("nvmfd.toml:3:1: error: no\nnvmfd.toml: 1 error\n".into()),
+        worker: Worker {
+            pid: None,
+            started: NOW,
+            restarts: 7,
+        },
+        draining: true,
+        portals: vec![],
+        subsystems: vec![],
+        ..a_status()
+    };
+    let expected = "\
+nvmfd 0.1.0, process 812, for 3d 4h, since 2026-11-25 11:54:55Z
+configuration: none, all is from the command line
+the last reload failed: nvmfd.toml:3:1: error: no
+nvmfd.toml: 1 error
+worker: none, the next one is about to start, restarted 7 times
+draining: new controllers are refused until nvmfctl drain --end
+connections: 2 in negotiation, 12 refused
+log: info
+";
+    assert_eq!(status(&troubled, NOW, Paint::Plain), expected);
+    let painted = status(&troubled, NOW, Paint::Colours);
+    assert!(painted.contains("\x1b["), "{painted}");
+}
+
+#[test]
+fn sessions_stand_by_subsystem_and_what_is_unknown_is_a_dash() {
+    let busy = Session {
+        peer: "192.0.2.7:50000".parse().ok(),
+        local: "192.0.2.1:4420".parse().ok(),
+        io_queues: Some(16),
+        header_digest: Some(true),
+        data_digest: Some(false),
+        kato: Some(5000),
+        age: Some(3723),
+        idle: Some(0),
+        traffic: Some(Traffic {
+            reads: 1_000_000,
+            writes: 3,
+            bytes_read: 4096 * 1_000_000,
+            bytes_written: 12288,
+        }),
+        ..session("nqn.2014-08.org.example:b", 300, Mode::User)
+    };
+    let discovery = Session {
+        hostnqn: "a\x1b[2J".into(),
+        kato: Some(0),
+        header_digest: Some(false),
+        data_digest: Some(false),
+        ..session("nqn.2014-08.org.nvmexpress.discovery", 2, Mode::Discovery)
+    };
+    let answer = Sessions {
+        sessions: vec![
+            discovery,
+            busy,
+            session("nqn.2014-08.org.example:a", 1, Mode::Kernel),
+            session("nqn.2014-08.org.example:b", 4, Mode::User),
+        ],
+        missing: None,
+    };
+    let expected = "\
+nqn.2014-08.org.example:a (kernel mode): 1 session
+  CNTLID  PEER  LOCAL  QUEUES  DIGESTS  KATO  AGE  IDLE  READS  READ  WRITES  WRITTEN  HOST
+       1  -     -           -  -           -    -     -      -     -       -        -  nqn.2014-08.org.example:host1
+
+nqn.2014-08.org.example:b (user mode): 2 sessions
+  CNTLID  PEER             LOCAL           QUEUES  DIGESTS  KATO    AGE  IDLE    READS     READ  WRITES  WRITTEN  HOST
+       4  -                -                    -  -           -      -     -        -        -       -        -  nqn.2014-08.org.example:host1
+     300  192.0.2.7:50000  192.0.2.1:4420      16  header     5s  1h 2m    0s  1000000  3.8 GiB       3   12 KiB  nqn.2014-08.org.example:host1
+
+nqn.2014-08.org.nvmexpress.discovery (discovery mode): 1 session
+  CNTLID  PEER  LOCAL  QUEUES  DIGESTS  KATO  AGE  IDLE  READS  READ  WRITES  WRITTEN  HOST
+       2  -     -           -  none     none    -     -      -     -       -        -  a\\u{1b}[2J
+";
+    assert_eq!(sessions(&answer, Paint::Plain), expected);
+}
+
+#[test]
+fn no_sessions_and_unknown_sessions_are_not_the_same() {
+    let none = Sessions::default();
+    assert_eq!(sessions(&none, Paint::Plain), "no sessions\n");
+    let unknown = Sessions {
+        missing: Some("the kernel did not answer".into()),
+        ..none
+    };
+    assert_eq!(
+        sessions(&unknown, Paint::Plain),
+        "not all sessions are known: the kernel did not answer\n"
+    );
+}
+
+fn two_refusals() -> Refusals {
+    let early = Refusal {
+        time: NOW - 60,
+        peer: "[2001:db8::2]:1".parse().unwrap(),
+        hostnqn: None,
+        subsystem: None,
+        qid: None,
+        reason: "no whole Connect within 10 seconds".into(),
+    };
+    let late = Refusal {
+        time: NOW,
+        peer: "192.0.2.9:50001".parse().unwrap(),
+        hostnqn: Some("nqn.2014-08.org.example:evil".into()),
+        subsystem: Some("nqn.2014-08.org.example:vol0".into()),
+        qid: Some(0),
+        reason: "the host is not on the subsystem's list".into(),
+    };
+    Refusals {
+        total: 17,
+        last: vec![early, late],
+    }
+}
+
+#[test]
+fn refusals_say_why() {
+    let expected = "\
+TIME                  PEER             QUEUE  HOST                          SUBSYSTEM                     REASON
+2026-11-28 15:53:55Z  [2001:db8::2]:1      -  -                             -                             no whole Connect within 10 seconds
+2026-11-28 15:54:55Z  192.0.2.9:50001      0  nqn.2014-08.org.example:evil  nqn.2014-08.org.example:vol0  the host is not on the subsystem's list
+17 connections refused since the worker started
+";
+    assert_eq!(refusals(&two_refusals(), None, Paint::Plain), expected);
+    assert_eq!(refusals(&two_refusals(), Some(9), Paint::Plain), expected);
+    let one = refusals(&two_refusals(), Some(1), Paint::Plain);
+    assert!(one.contains("evil") && !one.contains("2001:db8"), "{one}");
+    assert_eq!(
+        refusals(&Refusals::default(), None, Paint::Plain),
+        "0 connections refused since the worker started\n"
+    );
+}
+
+#[test]
+fn a_plan_says_what_hosts_notice() {
+    let step = |what: &str, effect| Step {
+        what: what.into(),
+        effect,
+    };
+    let a_plan = Plan {
+        steps: vec![
+            step("listen on 192.0.2.1:4420", Effect::Nothing),
+            step("add host b to vol0", Effect::NewConnections),
+            step("add namespace 2 to vol0", Effect::Notice),
+            step("remove host a from vol0", Effect::Disconnects),
+            step("use 4 threads", Effect::NextStart),
+        ],
+        warnings: vec![],
+    };
+    let expected = "\
+STEP  HOSTS                WHAT
+   1  notice nothing       listen on 192.0.2.1:4420
+   2  that connect later   add host b to vol0
+   3  are told, and go on  add namespace 2 to vol0
+   4  lose connections     remove host a from vol0
+   5  at the next start    use 4 threads
+";
+    assert_eq!(plan(&a_plan, "", Paint::Plain), expected);
+    let none = Plan::default();
+    assert_eq!(
+        plan(&none, "nothing would change", Paint::Plain),
+        "nothing would change\n"
+    );
+}
