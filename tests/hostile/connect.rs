@@ -19,7 +19,7 @@ fn refused(address: SocketAddr, connect: &Connect) -> Result<ConnectReject> {
     let mut raw = Raw::negotiate(address, false, false)?;
     let completion = raw.fabric_connect(connect)?;
     assert!(!completion.status.is_success(), "{connect:?} was accepted");
-    assert!(raw.until_closed(PATIENCE)?.is_empty());
+    assert_eq!(raw.until_closed(PATIENCE)?, b"");
     Ok(ConnectReject::from_completion(completion))
 }
 
@@ -45,7 +45,7 @@ fn row_26_nothing_but_connect_is_heard_first() -> Result {
             "{}",
             completion.status
         );
-        assert!(raw.until_closed(PATIENCE)?.is_empty());
+        assert_eq!(raw.until_closed(PATIENCE)?, b"");
     }
     scene.ends_well()
 }

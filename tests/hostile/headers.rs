@@ -63,7 +63,7 @@ fn row_18_every_type_at_every_stage() -> Result {
                     let got = raw.termination(0)?;
                     assert_eq!(got, expected, "type {number:#x} at {stage:?}");
                 }
-                None => assert!(raw.until_closed(PATIENCE)?.is_empty()),
+                None => assert_eq!(raw.until_closed(PATIENCE)?, b""),
             }
         }
     }
@@ -129,10 +129,7 @@ fn row_24_terminations_of_every_kind_end_the_connection_without_a_word() -> Resu
                 pdu[8..10].copy_from_slice(&fes.to_le_bytes());
                 pdu.resize(plen as usize, 0);
                 raw.send(&pdu)?;
-                assert!(
-                    raw.until_closed(PATIENCE)?.is_empty(),
-                    "{stage:?} {fes} {plen}"
-                );
+                assert_eq!(raw.until_closed(PATIENCE)?, b"", "{stage:?} {fes} {plen}");
             }
         }
     }

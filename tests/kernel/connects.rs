@@ -24,7 +24,7 @@ pub(crate) fn refused(scene: &Scene, connect: &Connect) -> Result<ConnectReject>
     let mut raw = Raw::negotiate(scene.io(), true, false)?;
     let completion = raw.fabric_connect(connect)?;
     assert!(!completion.status.is_success(), "{connect:?} was accepted");
-    assert!(raw.until_closed(PATIENCE)?.is_empty());
+    assert_eq!(raw.until_closed(PATIENCE)?, b"");
     Ok(ConnectReject::from_completion(completion))
 }
 
