@@ -23,6 +23,14 @@ pub fn nvmfd(profile: Profile) -> Result<PathBuf, String> {
     }
 }
 
+/// nvmfctl, freshly built.
+///
+/// # Errors
+/// As [`nvmfd()`].
+pub fn nvmfctl(profile: Profile) -> Result<PathBuf, String> {
+    build("nvmfd", "nvmfctl", profile)
+}
+
 /// nvmfd whose kernel can be the fake, freshly built: the same program, with the option `--ctl`.
 ///
 /// # Errors
