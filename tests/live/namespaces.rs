@@ -200,3 +200,44 @@ fn a_file_grows_and_keeps_what_it_holds() -> Result {
     assert_eq!(read(queue, 2, 0)?.1, [1; PIECE]);
     Ok(())
 }
+
+#[test]
+fn a_subsystem_that_goes_ends_connections_and_fails_no_command() -> Result {
+    let mut stage = Stage::start();
+    let (_file, opened) = file(1 << 20);
+    stage.subsystem().namespaces()[0] = Arc::new(served(1, &opened));
+    stage.apply();
+    let options = HostOptions {
+        io_queues: 4,
+        ..HostOptions::default()
+    };
+    let mut host = stage.connect(&options)?;
+    let queues = std::mem::take(&mut host.io);
+    let started = std::sync::Barrier::new(1 + queues.len());
+    thread::scope(|scope| {
+        let started = &started;
+        let writers: Vec<_> = queues
+            .into_iter()
+            .map(|mut queue| {
+                scope.spawn(move || {
+                    for turn in 0.. {
+                        match write(&mut queue, 1, 8 * (turn % 16), &[1; PIECE]) {
+                            Ok(status) => assert!(status.is_success(), "{status}"),
+                            Err(_) => break,
+                        }
+                        if turn == 16 {
+                            started.wait();
+                        }
+                    }
+                })
+            })
+            .collect();
+        started.wait();
+        stage.subsystems.clear();
+        stage.apply();
+        for writer in writers {
+            writer.join().expect("an error was answered");
+        }
+    });
+    Ok(())
+}

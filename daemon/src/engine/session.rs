@@ -283,8 +283,15 @@ impl Session {
         });
         match submitted {
             Submitted::Queued => self.jobs += 1,
+            // The subsystem went as a whole, and this connection is about to be closed. An answer would
+            // be an error to whoever wrote; without one its host tries again once it is connected.
+            Submitted::NamespaceGone(job)
+                if self
+                    .association
+                    .namespaces()
+                    .is_some_and(|namespaces| job.task.is_on(&namespaces)) => {}
             // It went between the look at it and now.
-            Submitted::NamespaceGone => {
+            Submitted::NamespaceGone(_) => {
                 let gone = Completion::error(Status::INVALID_NAMESPACE.dnr());
                 let executed = match self.queue.partner(tag) {
                     Some(_) => Executed::Fused(gone, gone),

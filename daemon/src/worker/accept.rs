@@ -152,8 +152,7 @@ impl Acceptor {
         let snapshot = self.shared.served.load();
         let gone = |portal: &u16| snapshot.portal(*portal).is_none();
         for (_, mut listener) in self.listeners.extract_if(|portal, _| gone(portal)) {
-            // Closing it does the same, once no other process has it.
-            let _ = self.poll.registry().deregister(&mut listener);
+            forget(self.poll.registry(), &mut listener);
         }
     }
 
@@ -198,14 +197,31 @@ impl Acceptor {
 }
 
 fn prepare(poller: &Poller, listeners: Vec<(u16, StdListener)>) -> io::Result<Ready> {
-    let mut ready = Vec::new();
+    let mut ready = Ready(Vec::new());
     for (portal, listener) in listeners {
-        listener.set_nonblocking(true)?;
-        let mut listener = TcpListener::from_std(listener);
-        poller.register(&mut listener, Token(portal.into()), Interest::READABLE)?;
-        ready.push((portal, listener));
+        let token = Token(portal.into());
+        let registered = listener.set_nonblocking(true).and_then(|()| {
+            let mut listener = TcpListener::from_std(listener);
+            poller.register(&mut listener, token, Interest::READABLE)?;
+            Ok(listener)
+        });
+        match registered {
+            Ok(listener) => ready.0.push((portal, listener)),
+            Err(error) => {
+                for (_, listener) in &mut ready.0 {
+                    forget(poller, listener);
+                }
+                return Err(error);
+            }
+        }
     }
-    Ok(Ready(ready))
+    Ok(ready)
+}
+
+/// Takes a listener out of the poll, which closing does only once no other process has it.
+fn forget(poller: &Poller, listener: &mut TcpListener) {
+    // It was in; nothing is left to say if it is not.
+    let _ = poller.deregister(listener);
 }
 
 /// Whether to go on at once after accept failed.

@@ -48,19 +48,22 @@ impl Worker {
             namespaces,
         } = change;
         let shared = &*self.shared;
-        let listeners = self.accepting.prepare(listeners)?;
-        let replaced =
+        let untouched =
             |it: &&Arc<Namespaces>| namespaces.iter().all(|(new, _)| !Arc::ptr_eq(new, it));
         let mut served: Vec<_> = namespaces.iter().flat_map(|(_, new)| new.clone()).collect();
         for kept in snapshot
             .subsystems
             .iter()
             .filter_map(|it| it.namespaces())
-            .filter(replaced)
+            .filter(untouched)
         {
             served.extend(kept.load().iter().cloned());
         }
         shared.pool.add(&served)?;
+        let listeners = self.accepting.prepare(listeners).inspect_err(|_| {
+            let before = shared.served.load().namespaces();
+            shared.pool.keep(&before);
+        })?;
 
         let new = Arc::new(snapshot);
         let old = shared.served.swap(Arc::clone(&new));

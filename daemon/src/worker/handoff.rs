@@ -219,7 +219,7 @@ impl Desk {
                     warn!(
                         suppressed = told(suppressed),
                         peer = %departure.peer,
-                        "the kernel takes queues too slowly; this one has waited too long"
+                        "the kernel takes queues too slowly, or is being changed; this one has waited too long"
                     );
                 }
                 self.put_back(departure, ConnectReject::BUSY);
