@@ -58,8 +58,9 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts the same program as this one, as a worker, and waits until it is there.
-    pub(super) fn start(arguments: &[OsString]) -> Result<Self, Lost> {
+    /// Starts the same program as this one, as a worker, and waits until it is there. What it logs to
+    /// standard error goes to `stderr`.
+    pub(super) fn start(arguments: &[OsString], stderr: Stdio) -> Result<Self, Lost> {
         let (channel, theirs) = Channel::pair().map_err(Lost::Start)?;
         let program = program().map_err(Lost::Start)?;
         let mut child = Command::new(program)
@@ -68,6 +69,7 @@ impl Child {
             .args(arguments)
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
+            .stderr(stderr)
             // Signals of the terminal are the monitor's.
             .process_group(0)
             .spawn()

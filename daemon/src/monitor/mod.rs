@@ -23,7 +23,7 @@ mod status;
 mod supply;
 
 use std::ffi::OsString;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, after, never, select};
@@ -127,7 +127,12 @@ impl Monitor<'_> {
 
     /// Starts a worker that serves what is served now.
     fn start_worker(&mut self) -> Result<Child, Lost> {
-        let child = Child::start(&self.worker_arguments())?;
+        let stderr = match self.destination {
+            Destination::Stderr => Stdio::inherit(),
+            // A terminal that we leave must not stay open because of it.
+            Destination::Syslog => Stdio::null(),
+        };
+        let child = Child::start(&self.worker_arguments(), stderr)?;
         let log = ToWorker::Log {
             level: self.verbosity.get().to_string(),
             destination: self.destination,
