@@ -338,3 +338,81 @@ pub struct ctl_lun_map {
     /// CTL's number of the LUN; ffffffff removes.
     pub lun: u32,
 }
+/// No data.
+pub const CTL_STATS_NO_IO: ctl_stat_types = 0;
+/// To hosts.
+pub const CTL_STATS_READ: ctl_stat_types = 1;
+/// From hosts.
+pub const CTL_STATS_WRITE: ctl_stat_types = 2;
+/// Where commands are counted: how their data went. FreeBSD `sys/cam/ctl/ctl_ioctl.h`.
+pub type ctl_stat_types = ::core::ffi::c_uint;
+/// Done; also what a zeroed argument says before the kernel has answered.
+pub const CTL_SS_OK: ctl_stats_status = 0;
+/// The buffer is too small; what fits is there, and `num_items` says how many there are.
+pub const CTL_SS_NEED_MORE_SPACE: ctl_stats_status = 1;
+/// Not done.
+pub const CTL_SS_ERROR: ctl_stats_status = 2;
+/// How CTL_GET_LUN_STATS or CTL_GET_PORT_STATS ended. FreeBSD `sys/cam/ctl/ctl_ioctl.h`.
+pub type ctl_stats_status = ::core::ffi::c_uint;
+/// Nothing to say.
+pub const CTL_STATS_FLAG_NONE: ctl_stats_flags = 0;
+/// The kernel measures times: `time` and `dma_time` are filled in.
+pub const CTL_STATS_FLAG_TIME_VALID: ctl_stats_flags = 1;
+/// Bits of ctl_get_io_stats.flags. FreeBSD `sys/cam/ctl/ctl_ioctl.h`.
+pub type ctl_stats_flags = ::core::ffi::c_uint;
+/// Seconds, and parts of a second in units of 2^-64. FreeBSD `sys/sys/time.h`.
+#[repr(C)]
+#[derive(Copy, Clone, ::zerocopy::FromZeros)]
+pub struct bintime {
+    /// Seconds.
+    pub sec: ::core::ffi::c_long,
+    /// What is left, in units of 2^-64 seconds.
+    pub frac: u64,
+}
+/// Seconds and nanoseconds. FreeBSD `sys/sys/_timespec.h`.
+#[repr(C)]
+#[derive(Copy, Clone, ::zerocopy::FromZeros)]
+pub struct timespec {
+    /// Seconds.
+    pub tv_sec: ::core::ffi::c_long,
+    /// What is left, in nanoseconds.
+    pub tv_nsec: ::core::ffi::c_long,
+}
+/// What one LUN or port did since it was made, by CTL_STATS_ kinds. FreeBSD `sys/cam/ctl/ctl_ioctl.h`.
+#[repr(C)]
+#[derive(Copy, Clone, ::zerocopy::FromZeros)]
+pub struct ctl_io_stats {
+    /// CTL's number of the LUN or port.
+    pub item: u32,
+    /// Bytes of data.
+    pub bytes: [u64; 3usize],
+    /// Commands that succeeded.
+    pub operations: [u64; 3usize],
+    /// Pieces in which the data was moved.
+    pub dmas: [u64; 3usize],
+    /// How long the commands took, all together.
+    pub time: [bintime; 3usize],
+    /// How long the moving of their data took, all together.
+    pub dma_time: [bintime; 3usize],
+}
+/// Argument of CTL_GET_LUN_STATS and CTL_GET_PORT_STATS. FreeBSD `sys/cam/ctl/ctl_ioctl.h`.
+#[repr(C)]
+#[derive(Copy, Clone, ::zerocopy::FromZeros)]
+pub struct ctl_get_io_stats {
+    /// Room for the counters; those of LUNs or ports that do not exist are left out.
+    pub stats: *mut ctl_io_stats,
+    /// Bytes at `stats`.
+    pub alloc_len: usize,
+    /// Bytes that are filled; written by the kernel.
+    pub fill_len: usize,
+    /// LUNs or ports with smaller numbers are left out.
+    pub first_item: ::core::ffi::c_int,
+    /// How many LUNs or ports there are, whatever their numbers; written by the kernel.
+    pub num_items: ::core::ffi::c_int,
+    /// How it ended; written by the kernel.
+    pub status: ctl_stats_status,
+    /// CTL_STATS_FLAG_ bits; written by the kernel.
+    pub flags: ctl_stats_flags,
+    /// When, since the system came up; written by the kernel.
+    pub timestamp: timespec,
+}

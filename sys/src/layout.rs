@@ -50,5 +50,7 @@ table! {
     request CTL_PORT_REQ = 0xc0e0_e126;
     request CTL_PORT_LIST = 0xc0d0_e127;
     request CTL_LUN_MAP = 0x800c_e128;
+    request CTL_GET_LUN_STATS = 0xc024_e129;
+    request CTL_GET_PORT_STATS = 0xc024_e12a;
     request CTL_NVMF = 0xc1c0_e12b;
 }

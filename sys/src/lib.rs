@@ -40,6 +40,10 @@ pub const CTL_PORT_REQ: u32 = iowr::<ctl_req>(CTL_MINOR, 0x26);
 pub const CTL_PORT_LIST: u32 = iowr::<ctl_lun_list>(CTL_MINOR, 0x27);
 /// Shows a LUN at a port, or hides it. FreeBSD `sys/cam/ctl/ctl_ioctl.h`.
 pub const CTL_LUN_MAP: u32 = iow::<ctl_lun_map>(CTL_MINOR, 0x28);
+/// What was read from and written to each LUN. FreeBSD `sys/cam/ctl/ctl_ioctl.h`.
+pub const CTL_GET_LUN_STATS: u32 = iowr::<ctl_get_io_stats>(CTL_MINOR, 0x29);
+/// What was read from and written to each port. FreeBSD `sys/cam/ctl/ctl_ioctl.h`.
+pub const CTL_GET_PORT_STATS: u32 = iowr::<ctl_get_io_stats>(CTL_MINOR, 0x2a);
 /// nvmft's requests: hand-off, list, terminate. FreeBSD `sys/cam/ctl/ctl_ioctl.h`.
 pub const CTL_NVMF: u32 = iowr::<ctl_nvmf>(CTL_MINOR, 0x2b);
 

@@ -68,6 +68,32 @@ table! {
         plun: 4,
         lun: 8,
     }
+    struct bintime: 16 {
+        sec: 0,
+        frac: 8,
+    }
+    struct timespec: 16 {
+        tv_sec: 0,
+        tv_nsec: 8,
+    }
+    struct ctl_io_stats: 176 {
+        item: 0,
+        bytes: 8,
+        operations: 32,
+        dmas: 56,
+        time: 80,
+        dma_time: 128,
+    }
+    struct ctl_get_io_stats: 56 {
+        stats: 0,
+        alloc_len: 8,
+        fill_len: 16,
+        first_item: 24,
+        num_items: 28,
+        status: 32,
+        flags: 36,
+        timestamp: 40,
+    }
     struct nvmf_ioc_nv: 24 {
         data: 0,
         len: 8,
@@ -102,6 +128,8 @@ table! {
     request CTL_PORT_REQ = 0xc100_e126;
     request CTL_PORT_LIST = 0xc0d8_e127;
     request CTL_LUN_MAP = 0x800c_e128;
+    request CTL_GET_LUN_STATS = 0xc038_e129;
+    request CTL_GET_PORT_STATS = 0xc038_e12a;
     request CTL_NVMF = 0xc1c8_e12b;
 
     const CTL_MINOR = 0xe1;
@@ -155,6 +183,17 @@ table! {
     const CTL_REQ_CREATE = 0;
     const CTL_REQ_REMOVE = 1;
     const CTL_REQ_MODIFY = 2;
+
+    const CTL_STATS_NO_IO = 0;
+    const CTL_STATS_READ = 1;
+    const CTL_STATS_WRITE = 2;
+
+    const CTL_SS_OK = 0;
+    const CTL_SS_NEED_MORE_SPACE = 1;
+    const CTL_SS_ERROR = 2;
+
+    const CTL_STATS_FLAG_NONE = 0;
+    const CTL_STATS_FLAG_TIME_VALID = 1;
 
     const CTL_NVMF_OK = 0;
     const CTL_NVMF_ERROR = 1;

@@ -64,14 +64,16 @@ impl ParseCallbacks for Zeroed {
     }
 }
 
-/// The arguments of requests; the types of their fields come along.
-const TYPES: [&str; 7] = [
+/// The arguments of requests, whose fields' types come along, and what counts in them.
+const TYPES: [&str; 9] = [
+    "ctl_get_io_stats",
     "ctl_lun_list",
     "ctl_lun_map",
     "ctl_lun_req",
     "ctl_nvmf",
     "ctl_port_entry",
     "ctl_req",
+    "ctl_stat_types",
     "nvmf_ioc_nv",
 ];
 

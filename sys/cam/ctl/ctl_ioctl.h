@@ -289,6 +289,94 @@ struct ctl_lun_map {
 	uint32_t lun;
 };
 
+/** Where commands are counted: how their data went. FreeBSD `sys/cam/ctl/ctl_ioctl.h`. */
+typedef enum {
+	/** No data. */
+	CTL_STATS_NO_IO = 0,
+	/** To hosts. */
+	CTL_STATS_READ = 1,
+	/** From hosts. */
+	CTL_STATS_WRITE = 2
+} ctl_stat_types;
+
+/* Kinds of commands that are counted apart: the length of the arrays below. */
+#define CTL_STATS_NUM_TYPES 3
+
+/** How CTL_GET_LUN_STATS or CTL_GET_PORT_STATS ended. FreeBSD `sys/cam/ctl/ctl_ioctl.h`. */
+typedef enum {
+	/** Done; also what a zeroed argument says before the kernel has answered. */
+	CTL_SS_OK = 0,
+	/** The buffer is too small; what fits is there, and `num_items` says how many there are. */
+	CTL_SS_NEED_MORE_SPACE = 1,
+	/** Not done. */
+	CTL_SS_ERROR = 2
+} ctl_stats_status;
+
+/** Bits of ctl_get_io_stats.flags. FreeBSD `sys/cam/ctl/ctl_ioctl.h`. */
+typedef enum {
+	/** Nothing to say. */
+	CTL_STATS_FLAG_NONE = 0,
+	/** The kernel measures times: `time` and `dma_time` are filled in. */
+	CTL_STATS_FLAG_TIME_VALID = 1
+} ctl_stats_flags;
+
+/*
+ * FreeBSD's time_t is as wide as a long, but on 32-bit CPUs other than i386. Whoever
+ * includes this header must not include <time.h> as well.
+ */
+
+/** Seconds, and parts of a second in units of 2^-64. FreeBSD `sys/sys/time.h`. */
+struct bintime {
+	/** Seconds. */
+	long sec;
+	/** What is left, in units of 2^-64 seconds. */
+	uint64_t frac;
+};
+
+/** Seconds and nanoseconds. FreeBSD `sys/sys/_timespec.h`. */
+struct timespec {
+	/** Seconds. */
+	long tv_sec;
+	/** What is left, in nanoseconds. */
+	long tv_nsec;
+};
+
+/** What one LUN or port did since it was made, by CTL_STATS_ kinds. FreeBSD `sys/cam/ctl/ctl_ioctl.h`. */
+struct ctl_io_stats {
+	/** CTL's number of the LUN or port. */
+	uint32_t item;
+	/** Bytes of data. */
+	uint64_t bytes[CTL_STATS_NUM_TYPES];
+	/** Commands that succeeded. */
+	uint64_t operations[CTL_STATS_NUM_TYPES];
+	/** Pieces in which the data was moved. */
+	uint64_t dmas[CTL_STATS_NUM_TYPES];
+	/** How long the commands took, all together. */
+	struct bintime time[CTL_STATS_NUM_TYPES];
+	/** How long the moving of their data took, all together. */
+	struct bintime dma_time[CTL_STATS_NUM_TYPES];
+};
+
+/** Argument of CTL_GET_LUN_STATS and CTL_GET_PORT_STATS. FreeBSD `sys/cam/ctl/ctl_ioctl.h`. */
+struct ctl_get_io_stats {
+	/** Room for the counters; those of LUNs or ports that do not exist are left out. */
+	struct ctl_io_stats *stats;
+	/** Bytes at `stats`. */
+	size_t alloc_len;
+	/** Bytes that are filled; written by the kernel. */
+	size_t fill_len;
+	/** LUNs or ports with smaller numbers are left out. */
+	int first_item;
+	/** How many LUNs or ports there are, whatever their numbers; written by the kernel. */
+	int num_items;
+	/** How it ended; written by the kernel. */
+	ctl_stats_status status;
+	/** CTL_STATS_FLAG_ bits; written by the kernel. */
+	ctl_stats_flags flags;
+	/** When, since the system came up; written by the kernel. */
+	struct timespec timestamp;
+};
+
 #define CTL_ENABLE_PORT _IOW(CTL_MINOR, 0x04, struct ctl_port_entry)
 #define CTL_DISABLE_PORT _IOW(CTL_MINOR, 0x05, struct ctl_port_entry)
 #define CTL_LUN_REQ _IOWR(CTL_MINOR, 0x21, struct ctl_lun_req)
@@ -296,6 +384,8 @@ struct ctl_lun_map {
 #define CTL_PORT_REQ _IOWR(CTL_MINOR, 0x26, struct ctl_req)
 #define CTL_PORT_LIST _IOWR(CTL_MINOR, 0x27, struct ctl_lun_list)
 #define CTL_LUN_MAP _IOW(CTL_MINOR, 0x28, struct ctl_lun_map)
+#define CTL_GET_LUN_STATS _IOWR(CTL_MINOR, 0x29, struct ctl_get_io_stats)
+#define CTL_GET_PORT_STATS _IOWR(CTL_MINOR, 0x2a, struct ctl_get_io_stats)
 #define CTL_NVMF _IOWR(CTL_MINOR, 0x2b, struct ctl_nvmf)
 
 #endif
