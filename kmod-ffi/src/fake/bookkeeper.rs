@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use books::{Books, Controller, PortBook, State, send, wait_for_end};
 
-use super::plane::{LunView, Plane, PortView, Session};
+use super::plane::{LunView, Plane, PortView, Session, Traffic};
 use super::queue::{Owner, Refusal, TakenQueue};
 use crate::error::Errno;
 
@@ -71,6 +71,11 @@ impl Bookkeeper {
             it.shutting_down = false;
             it.queues = None;
         })
+    }
+
+    /// Hosts of this port have read and written so much more.
+    pub fn count(&self, port: u32, more: Traffic) {
+        *self.0.lock().traffic.entry(port).or_default() += more;
     }
 
     /// Until it is released, controllers that end stay in the books, and who waits for them waits.
@@ -235,6 +240,11 @@ impl Plane for Bookkeeper {
 
     fn terminate(&self, port: u32, cntlid: u16) {
         self.change(port, cntlid, Controller::end);
+    }
+
+    fn traffic(&self, port: u32) -> Traffic {
+        let state = self.0.lock();
+        state.traffic.get(&port).copied().unwrap_or_default()
     }
 
     /// `queues PORT CNTLID N`, `shut-down PORT CNTLID`, `enable PORT CNTLID`, `hold`, `release`, `show`.

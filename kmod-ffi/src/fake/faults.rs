@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::dead;
-use super::layout::{code, list, lun_req, nvmf, port_req};
+use super::layout::{code, list, lun_req, nvmf, port_req, stats};
 use super::request::{Request, TEXT_SIZE};
 use crate::error::Errno;
 use crate::kernel::{Call, Kernel};
@@ -213,16 +213,22 @@ impl Plan {
 
 impl Verdict {
     fn write(&self, request: &mut impl Target) -> Result<(), Errno> {
+        let status = self.status.to_ne_bytes();
         let ends = match request.code() {
             code::LUN_REQ => &lun_req::LISTS.ends,
             code::PORT_REQ => &port_req::LISTS.ends,
             code::LUN_LIST | code::PORT_LIST => &list::ENDS,
             code::NVMF => &nvmf::ENDS,
+            code::PORT_STATS => {
+                // Has no place for a text.
+                request.argument_mut()[stats::STATUS..stats::STATUS + 4].copy_from_slice(&status);
+                return Ok(());
+            }
             // Has no place to say it.
             _ => return Err(Errno::EINVAL),
         };
         let argument = request.argument_mut();
-        argument[ends.status..ends.status + 4].copy_from_slice(&self.status.to_ne_bytes());
+        argument[ends.status..ends.status + 4].copy_from_slice(&status);
         let kept = &self.text.as_bytes()[..self.text.len().min(TEXT_SIZE - 1)];
         let text = &mut argument[ends.text..ends.text + TEXT_SIZE];
         text.fill(0);

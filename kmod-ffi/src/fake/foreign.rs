@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::args::Failure;
 use super::lun::{self, Parameters};
+use super::plane::Traffic;
 use super::state::{Backend, Port};
 use super::{FakeKernel, port};
 use crate::nv::Nvlist;
@@ -111,6 +112,7 @@ impl FakeKernel {
             options: listed(&foreign.options),
             map: foreign.map,
             foreign: true,
+            traffic_before: Traffic::default(),
             nvmf: None,
         };
         port::register(&self.0, &mut self.0.state(), port)

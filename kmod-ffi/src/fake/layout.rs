@@ -18,6 +18,7 @@ pub(super) mod code {
     pub(in crate::fake) const PORT_REQ: u32 = 0xc100_e126;
     pub(in crate::fake) const PORT_LIST: u32 = 0xc0d8_e127;
     pub(in crate::fake) const LUN_MAP: u32 = 0x800c_e128;
+    pub(in crate::fake) const PORT_STATS: u32 = 0xc038_e12a;
     pub(in crate::fake) const NVMF: u32 = 0xc1c8_e12b;
 
     /// `IOC_OUT`: the argument is copied back.
@@ -111,6 +112,25 @@ pub(super) mod lun_map {
     pub(in crate::fake) const LUN: usize = 8;
 }
 
+/// `ctl_get_io_stats`, 56 bytes, and `ctl_io_stats`, which has three numbers for each counter: of
+/// commands without data, of reads, of writes.
+pub(super) mod stats {
+    pub(in crate::fake) const STATS: usize = 0;
+    pub(in crate::fake) const ALLOC_LEN: usize = 8;
+    pub(in crate::fake) const FILL_LEN: usize = 16;
+    pub(in crate::fake) const FIRST_ITEM: usize = 24;
+    pub(in crate::fake) const NUM_ITEMS: usize = 28;
+    pub(in crate::fake) const STATUS: usize = 32;
+    pub(in crate::fake) const FLAGS: usize = 36;
+    pub(in crate::fake) const SECONDS: usize = 40;
+    pub(in crate::fake) const NANOSECONDS: usize = 48;
+
+    pub(in crate::fake) const ITEM_SIZE: usize = 176;
+    pub(in crate::fake) const BYTES: usize = 8;
+    pub(in crate::fake) const OPERATIONS: usize = 32;
+    pub(in crate::fake) const DMAS: usize = 56;
+}
+
 /// `ctl_nvmf`, 456 bytes.
 pub(super) mod nvmf {
     use super::Layout;
@@ -143,6 +163,7 @@ fn used(request: &Request<'_>) -> Vec<Range<usize>> {
         (code::PORT_REQ, ..) => &[(0, 36), (40, 8), (56, 16), (80, 8)],
         (code::LUN_LIST | code::PORT_LIST, ..) => &[(32, 4), (40, 8)],
         (code::LUN_MAP, ..) => &[(0, 12)],
+        (code::PORT_STATS, ..) => &[(0, 16), (24, 4)],
         (code::NVMF, 0, _) => &[(0, 4), (8, 8), (24, 8)],
         (code::NVMF, 1, _) => &[(0, 4), (8, 4), (16, 8)],
         (code::NVMF, 2, _) => &[(0, 4), (8, 264)],

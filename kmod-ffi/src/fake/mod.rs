@@ -36,13 +36,15 @@ mod queue;
 pub mod remote;
 mod request;
 mod state;
+mod statistics;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 pub use bookkeeper::Bookkeeper;
 pub use foreign::{ForeignLun, ForeignPort};
-pub use plane::{LunView, Plane, PortView, Session, StorageView};
+pub use plane::{LunView, Plane, PortView, Session, StorageView, Traffic};
 pub use queue::{Owner, Refusal, TakenQueue};
 pub use request::{Descriptor, Region, Request};
 
@@ -67,6 +69,8 @@ struct Inner {
     has_nvmft: bool,
     has_transport: bool,
     limits: Limits,
+    /// When it came up.
+    since: Instant,
     state: Mutex<State>,
 }
 
@@ -103,6 +107,7 @@ impl FakeKernel {
             has_nvmft: true,
             has_transport: true,
             limits: Limits::default(),
+            since: Instant::now(),
             state: Mutex::default(),
         }));
         for port in ForeignPort::own() {
@@ -293,6 +298,7 @@ impl Inner {
             code::PORT_REQ => port::port_request(self, request),
             code::PORT_LIST => list::ports(self, request),
             code::LUN_MAP => map::map_request(self, request),
+            code::PORT_STATS => statistics::ports(self, request),
             code::NVMF => association::nvmf_request(self, request),
             other => {
                 let what = format!("a request with the code {other:#x}, which is not known here");

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 use std::path::PathBuf;
 
 use super::queue::TakenQueue;
@@ -14,8 +15,9 @@ use crate::error::Errno;
 
 /// The part of nvmft behind the hand-off: controllers, their queues, their namespaces.
 ///
-/// [`Plane::online`] and [`Plane::mapped`] are called under the fake's lock, so that they come in order:
-/// they must neither wait nor call the fake. The others may take their time.
+/// [`Plane::online`] and [`Plane::mapped`] are called under the fake's lock, so that they come in order,
+/// and [`Plane::traffic`] is, too: they must neither wait nor call the fake. The others may take their
+/// time.
 pub trait Plane: Send + Sync {
     /// The port lets hosts in. Its CNTLIDs begin anew only if it never was there before.
     fn online(&self, port: PortView);
@@ -47,6 +49,12 @@ pub trait Plane: Send + Sync {
     fn has_controller(&self, port: u32, cntlid: u16) -> bool {
         let is_it = |it: &Session| it.port == port && it.cntlid == cntlid;
         self.sessions().iter().any(is_it)
+    }
+
+    /// What hosts have ever read and written under a port's number. Nothing of a plane without I/O.
+    fn traffic(&self, port: u32) -> Traffic {
+        let _ = port;
+        Traffic::default()
     }
 
     /// What a test asks of the plane beyond what a kernel can be asked, in words of the plane's own.
@@ -121,6 +129,41 @@ pub enum StorageView {
         /// Bytes of memory.
         capacity: u64,
     },
+}
+
+/// What hosts have read and written. Numbers never become smaller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Commands that read.
+    pub reads: u64,
+    /// Commands that wrote.
+    pub writes: u64,
+    /// Bytes that went to hosts.
+    pub bytes_read: u64,
+    /// Bytes that came from hosts.
+    pub bytes_written: u64,
+}
+
+impl Traffic {
+    /// What came after `before`.
+    pub(super) fn since(self, before: Self) -> Self {
+        self.with(before, u64::saturating_sub)
+    }
+
+    fn with(self, other: Self, join: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            reads: join(self.reads, other.reads),
+            writes: join(self.writes, other.writes),
+            bytes_read: join(self.bytes_read, other.bytes_read),
+            bytes_written: join(self.bytes_written, other.bytes_written),
+        }
+    }
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, more: Self) {
+        *self = self.with(more, u64::saturating_add);
+    }
 }
 
 /// A controller in the list of associations.

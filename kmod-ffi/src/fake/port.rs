@@ -12,6 +12,7 @@ use super::Inner;
 use super::args::{self, Failure};
 use super::layout::{port_entry, port_req};
 use super::number;
+use super::plane::Traffic;
 use super::request::Request;
 use super::state::{Nvmf, Port, State, text, unlistable};
 use crate::error::Errno;
@@ -158,6 +159,7 @@ pub(super) fn create(kernel: &Inner, options: &Nvlist, foreign: bool) -> Result<
         options: options.clone(),
         map: None,
         foreign,
+        traffic_before: Traffic::default(),
         nvmf: Some(nvmf),
     };
     // EBUSY.
@@ -168,8 +170,10 @@ pub(super) fn create(kernel: &Inner, options: &Nvlist, foreign: bool) -> Result<
 }
 
 /// Gives a port the lowest number that is free.
-pub(super) fn register(kernel: &Inner, state: &mut State, port: Port) -> Option<u32> {
+pub(super) fn register(kernel: &Inner, state: &mut State, mut port: Port) -> Option<u32> {
     let id = (0..kernel.limits.ports).find(|id| !state.ports.contains_key(id))?;
+    // Its counters begin at zero.
+    port.traffic_before = kernel.plane.traffic(id);
     state.ports.insert(id, port);
     Some(id)
 }
@@ -203,9 +207,12 @@ fn remove(kernel: &Inner, options: &Nvlist) -> Result<(), Failure> {
     }
     // From here on its name is free, and hosts do not find it.
     state.nvmf_ports.retain(|&it| it != id);
+    state.removals += 1;
     drop(state);
     offline(kernel, id);
-    kernel.state().ports.remove(&id);
+    let mut state = kernel.state();
+    state.ports.remove(&id);
+    state.removals -= 1;
     Ok(())
 }
 

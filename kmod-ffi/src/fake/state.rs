@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::plane::{LunView, Plane, PortView, StorageView};
+use super::plane::{LunView, Plane, PortView, StorageView, Traffic};
 use crate::nv::{Nvlist, Value};
 
 /// All of it. Ports stand in the order of their numbers, as CTL sorts them.
@@ -15,6 +15,8 @@ pub(super) struct State {
     /// nvmft's own list of its ports, in the order in which they came. A port leaves it before its
     /// controllers are gone.
     pub(super) nvmf_ports: Vec<u32>,
+    /// Ports that are being removed.
+    pub(super) removals: u32,
     /// In the order in which they came.
     pub(super) luns: Vec<Lun>,
     pub(super) instances: u64,
@@ -39,6 +41,8 @@ pub(super) struct Port {
     pub(super) map: Option<BTreeMap<u32, u32>>,
     /// Whether a test put it there for somebody else.
     pub(super) foreign: bool,
+    /// What the plane had counted under this number before there was this port.
+    pub(super) traffic_before: Traffic,
     pub(super) nvmf: Option<Nvmf>,
 }
 

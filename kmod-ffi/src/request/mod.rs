@@ -8,15 +8,17 @@ mod list;
 mod lun;
 mod port;
 mod session;
+mod statistics;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, RwLock};
 
 pub use handoff::{HandoffError, RefusedFor, Socket, arguments as handoff_arguments};
 pub use lun::{LunId, NewLun, Storage};
 pub use port::{NewPort, PortId, is_name_taken};
 pub use session::Which;
+pub use statistics::Statistics;
 
 use crate::error::{KernelError, printable};
 use crate::kernel::{Call, Kernel};
@@ -34,6 +36,8 @@ pub struct Ctl {
     kernel: Arc<dyn Kernel>,
     /// Bytes that lists are offered first.
     list_space: Arc<AtomicUsize>,
+    /// Held by who makes or removes a port, and alone by who needs that nobody does.
+    port_list: Arc<RwLock<()>>,
 }
 
 impl Ctl {
@@ -42,6 +46,7 @@ impl Ctl {
         Self {
             kernel,
             list_space: Arc::default(),
+            port_list: Arc::default(),
         }
     }
 

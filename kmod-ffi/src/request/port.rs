@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::mem::offset_of;
+use std::sync::PoisonError;
 
 use nvmf_proto::nqn::Nqn;
 use nvmf_sys::{ctl_lun_map, ctl_port_entry, ctl_req};
@@ -142,7 +143,13 @@ impl Ctl {
                 reply,
             );
         }
-        self.ioctl(what, call)?;
+        {
+            let _changes = self
+                .port_list
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            self.ioctl(what, call)?;
+        }
         match argument.u32(offset_of!(ctl_req, status)) {
             STATUS_OK => Ok(argument.size(offset_of!(ctl_req, result_len))),
             status => {

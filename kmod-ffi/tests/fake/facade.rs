@@ -269,6 +269,7 @@ fn every_request_tells_its_errno_and_most_tell_their_text() {
             |ctl| ctl.modify_lun(LunId(0), &new_lun(Storage::Ramdisk { size: 4096 })),
             true,
         ),
+        (|ctl| ctl.port_statistics().map(drop), false),
         (|ctl| ctl.enable_port(PortId(3)), false),
         (|ctl| ctl.disable_port(PortId(3)), false),
         (|ctl| ctl.empty_map(PortId(3)), false),

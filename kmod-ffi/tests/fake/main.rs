@@ -11,6 +11,7 @@ mod luns;
 mod maps;
 mod ports;
 mod remote;
+mod statistics;
 mod support;
 mod takeover;
 mod vectors;

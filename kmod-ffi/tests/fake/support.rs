@@ -19,6 +19,7 @@ pub(crate) const LUN_LIST: u32 = 0xc0d8_e122;
 pub(crate) const PORT_REQ: u32 = 0xc100_e126;
 pub(crate) const PORT_LIST: u32 = 0xc0d8_e127;
 pub(crate) const LUN_MAP: u32 = 0x800c_e128;
+pub(crate) const PORT_STATS: u32 = 0xc038_e12a;
 pub(crate) const NVMF: u32 = 0xc1c8_e12b;
 pub(crate) const ENABLE_PORT: u32 = 0x8070_e104;
 pub(crate) const DISABLE_PORT: u32 = 0x8070_e105;

@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::fake::plane::{PortView, Session};
+use crate::fake::plane::{PortView, Session, Traffic};
 use crate::fake::queue::Refusal;
 
 /// All of it, shared by the threads of admin queues.
@@ -25,6 +25,8 @@ pub(super) struct State {
     pub(super) ports: BTreeMap<u32, PortBook>,
     pub(super) controllers: Vec<Controller>,
     pub(super) instances: u64,
+    /// By port.
+    pub(super) traffic: BTreeMap<u32, Traffic>,
     /// While set, controllers that ended stay in the books.
     pub(super) teardown_held: bool,
 }
