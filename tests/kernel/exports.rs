@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use nvmf_kmod::fake::faults::{Fault, FaultKind, Verdict};
-use nvmf_kmod::request::{NewLun, NewPort, Storage};
+use nvmf_kmod::request::{NewLun, NewPort, PortId, Statistics, Storage};
 use nvmfd_tests::kernel::Kernel;
 use nvmfd_tests::peer::{Host, HostOptions, discover};
 use nvmfd_tests::program::{Profile, nvmfd_fake};
@@ -79,6 +79,40 @@ fn a_host_discovers_connects_writes_and_reads_back() -> Result {
     assert!(target.stop().success(), "{}", target.log());
     assert!(host.keep_alive().is_err());
     assert_eq!(lists(&kernel), (0, 0));
+    kernel.is_well();
+    Ok(())
+}
+
+#[test]
+fn the_kernel_counts_what_hosts_read_and_write() -> Result {
+    let kernel = Kernel::start();
+    let mut target = Target::with(&setup(&kernel, &["ramdisk:64m"]));
+    let port = kernel.ctl().ports().unwrap().ports.into_iter();
+    let port = port.rev().find(|it| it.frontend == "nvmf").unwrap().id;
+    let counted = || kernel.ctl().port_statistics().unwrap()[&PortId(port)];
+    let expected = |hosts: u64| Statistics {
+        reads: hosts,
+        writes: 2 * hosts,
+        bytes_read: hosts * 8192,
+        bytes_written: hosts * 2 * 4096,
+    };
+    assert_eq!(counted(), expected(0));
+    // What hosts did that are gone still counts.
+    for before in 0..2 {
+        let options = HostOptions {
+            io_queues: 2,
+            ..HostOptions::default()
+        };
+        let mut host = Host::connect(target.io(), &target.nqn(), &options)?;
+        assert!(host.io[0].write(0, pattern(4096))?.is_success());
+        assert!(host.io[1].write(8, pattern(4096))?.is_success());
+        assert!(host.io[0].read(0, 8192)?.is_ok());
+        assert!(host.io[0].flush()?.is_success());
+        assert_eq!(counted(), expected(before + 1));
+    }
+    assert!(target.stop().success(), "{}", target.log());
+    let left = kernel.ctl().port_statistics().unwrap();
+    assert_eq!(left.into_keys().collect::<Vec<_>>(), [0, 1, 2].map(PortId));
     kernel.is_well();
     Ok(())
 }

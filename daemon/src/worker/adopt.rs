@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crossbeam_channel::{Sender, bounded};
 use mio::net::TcpStream;
@@ -14,6 +15,7 @@ use nvmf_proto::status::Status;
 
 use super::Worker;
 use super::message::Message;
+use crate::engine::record::Record;
 
 /// A connection that is to be adopted.
 #[derive(Debug)]
@@ -58,5 +60,10 @@ impl Worker {
             },
         })));
         outcome.recv().unwrap_or(Err(failed))
+    }
+
+    /// The counters of a controller, if it lives; whoever holds them can read them when it is gone.
+    pub fn record_of(&self, cntlid: u16) -> Option<Arc<Record>> {
+        self.shared.registry.record_of(cntlid)
     }
 }

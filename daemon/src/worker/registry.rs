@@ -59,7 +59,7 @@ pub struct Association {
     /// Whether writes may stay in a volatile cache (feature 06h).
     pub write_cache: AtomicBool,
     /// Errors and counters that log pages report.
-    pub record: Record,
+    pub record: Arc<Record>,
     queues: Mutex<Queues>,
 }
 
@@ -114,7 +114,7 @@ impl Registry {
             last_command: AtomicU64::new(0),
             traffic: AtomicBool::new(false),
             write_cache: AtomicBool::new(true),
-            record: Record::default(),
+            record: Arc::default(),
             queues: Mutex::default(),
         });
         state.controllers.insert(cntlid, Arc::clone(&association));
@@ -197,6 +197,14 @@ impl Registry {
         let mut all: Vec<_> = self.lock().controllers.values().map(Arc::clone).collect();
         all.sort_unstable_by_key(|it| it.cntlid);
         all
+    }
+
+    /// The counters of a controller that lives.
+    #[cfg(feature = "fake")]
+    pub fn record_of(&self, cntlid: u16) -> Option<Arc<Record>> {
+        let state = self.lock();
+        let controller = state.controllers.get(&cntlid)?;
+        Some(Arc::clone(&controller.record))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

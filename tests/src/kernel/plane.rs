@@ -2,19 +2,21 @@
 //!
 //! What nvmft does differently from that engine is not played: CNTLIDs begin at 1 and are not reused
 //! at once, permanent refusals have Do Not Retry set, and a LUN that is mapped or unmapped while its
-//! port is online shows when the port is enabled the next time.
+//! port is online shows when the port is enabled the next time. Commands are counted when they begin,
+//! Compare reads, and what is asked about a namespace or has a list of ranges is not counted.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use nvmf_kmod::Errno;
-use nvmf_kmod::fake::{LunView, Plane, PortView, Session, StorageView, TakenQueue};
+use nvmf_kmod::fake::{LunView, Plane, PortView, Session, StorageView, TakenQueue, Traffic};
 use nvmf_proto::connect::ConnectReject;
 use nvmfd::config::model::{Access, Digest, Hosts, SqFlowControl};
 use nvmfd::control::message::Whose;
 use nvmfd::engine::backend::ram::{Ram, RamSize};
 use nvmfd::engine::backend::{self, Backend, DeviceSpec};
 use nvmfd::engine::namespace::{Namespace, Namespaces};
+use nvmfd::engine::record::Record;
 use nvmfd::identity::NamespaceIds;
 use nvmfd::worker::Worker;
 use nvmfd::worker::snapshot::{Engine, Limits, Portal, PortalKind, Snapshot, Subsystem, offer};
@@ -26,9 +28,51 @@ pub struct EnginePlane {
     ports: RwLock<HashMap<u32, Worker>>,
     /// RAM disks by the instance of their LUN: they outlive the port that shows them.
     ram: Mutex<HashMap<u64, Arc<Ram>>>,
+    counters: Mutex<HashMap<u32, Counters>>,
+}
+
+/// What the controllers of one port have counted. It outlives them.
+#[derive(Debug, Default)]
+struct Counters {
+    /// Those of controllers that are gone.
+    gone: Traffic,
+    records: Vec<Arc<Record>>,
+}
+
+impl Counters {
+    fn traffic(&self) -> Traffic {
+        let mut sum = self.gone;
+        for record in &self.records {
+            sum += traffic(record);
+        }
+        sum
+    }
+
+    /// Adds a controller, and adds up those that nobody but us counts on.
+    fn add(&mut self, record: Arc<Record>) {
+        let gone = |record: &mut Arc<Record>| Arc::strong_count(record) == 1;
+        for record in self.records.extract_if(.., gone) {
+            self.gone += traffic(&record);
+        }
+        self.records.push(record);
+    }
+}
+
+fn traffic(record: &Record) -> Traffic {
+    let counted = record.statistics();
+    Traffic {
+        reads: counted.reads,
+        writes: counted.writes,
+        bytes_read: counted.bytes_read,
+        bytes_written: counted.bytes_written,
+    }
 }
 
 impl EnginePlane {
+    fn counters(&self) -> MutexGuard<'_, HashMap<u32, Counters>> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn backend(&self, lun: &LunView) -> Option<(DeviceSpec, Arc<dyn Backend>)> {
         let opened = match &lun.storage {
             StorageView::Ramdisk { .. } => {
@@ -118,11 +162,17 @@ impl Plane for EnginePlane {
     fn hand_off(&self, port: u32, queue: TakenQueue) -> Result<(), Errno> {
         let ports = self.ports.read().expect("no panic");
         let worker = ports.get(&port).ok_or(Errno::ENXIO)?;
+        let is_admin = queue.qid() == 0;
         let admitted = queue
             .handoff()
             .and_then(|handoff| worker.adopt(queue.socket, handoff));
         match admitted {
-            Ok(_) => Ok(()),
+            Ok(cntlid) => {
+                if is_admin && let Some(record) = worker.record_of(cntlid) {
+                    self.counters().entry(port).or_default().add(record);
+                }
+                Ok(())
+            }
             Err(ConnectReject::BUSY) => Err(Errno::ENOMEM),
             Err(ConnectReject::CNTLID) => Err(Errno::ENOENT),
             Err(_) => Err(Errno::EINVAL),
@@ -144,6 +194,13 @@ impl Plane for EnginePlane {
             .collect();
         sessions.sort_by_key(|session| (session.port, session.cntlid));
         sessions
+    }
+
+    fn traffic(&self, port: u32) -> Traffic {
+        let counters = self.counters();
+        counters
+            .get(&port)
+            .map_or_else(Traffic::default, Counters::traffic)
     }
 
     fn terminate(&self, port: u32, cntlid: u16) {
