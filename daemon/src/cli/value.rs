@@ -8,6 +8,7 @@
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use nvmf_proto::nqn::{Nqn, NqnError};
 use tracing::level_filters::LevelFilter;
@@ -75,6 +76,15 @@ pub enum ValueError {
     /// Not 1–1024.
     #[error("the number of threads is from 1 to 1024")]
     Threads,
+    /// No number and unit.
+    #[error("a time is a whole number with ms, s or m behind it, as in 500ms, 15s or 2m")]
+    NotATime,
+    /// Nothing, or more than a day.
+    #[error("that time must be more than nothing and at most a day, 1440m")]
+    NoSuchWait,
+    /// Neither address nor name.
+    #[error("a target is an address or a name, as in 192.0.2.1, [2001:db8::1]:4420 or host:4420")]
+    NotAPlace,
     /// No level.
     #[error("the levels are error, warn, info, debug and trace")]
     UnknownLevel,
@@ -106,6 +116,23 @@ pub fn size(text: &str) -> Result<u64, ValueError> {
     }
     let number: u64 = number.parse().map_err(|_| ValueError::TooLarge)?;
     number.checked_mul(1 << shift).ok_or(ValueError::TooLarge)
+}
+
+/// A time with its unit.
+pub fn time(text: &str) -> Result<Duration, ValueError> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let milliseconds: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        _ => return Err(ValueError::NotATime),
+    };
+    let number: u64 = number.parse().map_err(|_| ValueError::NotATime)?;
+    let milliseconds = milliseconds.checked_mul(number);
+    milliseconds
+        .map(Duration::from_millis)
+        .ok_or(ValueError::TooLarge)
 }
 
 /// MAXH2CDATA (NVMe/TCP 1.0 §3.6.2.3).
@@ -200,6 +227,31 @@ pub fn log_level(text: &str) -> Result<LevelFilter, ValueError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times() {
+        let good = [("0s", 0), ("500ms", 500), ("15s", 15_000), ("2m", 120_000)];
+        for (text, milliseconds) in good {
+            assert_eq!(
+                time(text),
+                Ok(Duration::from_millis(milliseconds)),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "s",
+            "15",
+            "-1s",
+            "1h",
+            "1.5s",
+            "1 s",
+            "99999999999999999999s",
+        ] {
+            assert_eq!(time(text), Err(ValueError::NotATime), "{text}");
+        }
+        assert_eq!(time(&format!("{}m", u64::MAX)), Err(ValueError::TooLarge));
+    }
 
     #[test]
     fn sizes() {

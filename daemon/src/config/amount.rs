@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::entry::Refusal;
 use super::model::HIGHEST_NSID;
 use super::problem::quoted;
-use crate::cli::value::{maxh2cdata, size};
+use crate::cli::value::{ValueError, maxh2cdata, size, time};
 use crate::engine::backend::ram::RamSize;
 
 /// The size of a RAM disk.
@@ -91,24 +91,22 @@ impl TryFrom<String> for Time {
     type Error = Refusal;
 
     fn try_from(text: String) -> Result<Self, Refusal> {
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = text.split_at(digits);
-        let milliseconds: u64 = match unit {
-            "ms" => 1,
-            "s" => 1000,
-            "m" => 60_000,
-            _ => 0,
+        let time = match time(&text) {
+            Ok(time) => Some(time),
+            Err(ValueError::TooLarge) => None,
+            #[expect(
+                clippy::wildcard_enum_match_arm,
+                reason = "whatever else is wrong with it"
+            )]
+            Err(_) => {
+                return Err(Refusal::new(
+                    format!("{} is no time", quoted(&text)),
+                    "a whole number with ms, s or m behind it, as in \"500ms\", \"15s\" or \"2m\"",
+                ));
+            }
         };
-        let number = number.parse().ok().filter(|_| milliseconds != 0);
-        let Some(number) = number else {
-            return Err(Refusal::new(
-                format!("{} is no time", quoted(&text)),
-                "a whole number with ms, s or m behind it, as in \"500ms\", \"15s\" or \"2m\"",
-            ));
-        };
-        let milliseconds = milliseconds.checked_mul(number);
-        match milliseconds.filter(|it| (MILLISECONDS_MIN..=MILLISECONDS_MAX).contains(it)) {
-            Some(milliseconds) => Ok(Self(Duration::from_millis(milliseconds))),
+        match time.filter(|it| (TIME_MIN..=TIME_MAX).contains(it)) {
+            Some(time) => Ok(Self(time)),
             None => Err(Refusal::new(
                 format!("{} is too short or too long", quoted(&text)),
                 "from 100ms to 5m",
@@ -184,8 +182,8 @@ impl TryFrom<i64> for Count {
 const SIZE_EXAMPLE: &str =
     "a whole number, with k, m, g, t or p behind it if need be, as in \"1g\"";
 
-const MILLISECONDS_MIN: u64 = 100;
-const MILLISECONDS_MAX: u64 = 300_000;
+const TIME_MIN: Duration = Duration::from_millis(100);
+const TIME_MAX: Duration = Duration::from_secs(300);
 
 fn bytes(text: &str) -> Result<u64, Refusal> {
     size(text).map_err(|_| Refusal::new(format!("{} is no size", quoted(text)), SIZE_EXAMPLE))
