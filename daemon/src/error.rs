@@ -314,12 +314,18 @@ pub enum Exit {
     Data = 65,
     /// A device that is not there, or not what it should be.
     NoInput = 66,
-    /// Something that is in use.
+    /// A name without an address.
+    NoHost = 68,
+    /// Something that is in use, or a peer that does not serve.
     Unavailable = 69,
     /// The system's refusal.
     System = 71,
-    /// The pid file, or the control socket.
+    /// The pid file, the control socket, or a file that cannot be made.
     CannotCreate = 73,
+    /// A read or a write that failed.
+    InputOutput = 74,
+    /// A peer that breaks the protocol.
+    Protocol = 76,
     /// Permissions.
     NoPermission = 77,
 }
