@@ -9,7 +9,7 @@ use nvmf_proto::nqn::Nqn;
 use nvmf_proto::opcode::nvm;
 use nvmf_proto::sqe::Sqe;
 use nvmf_proto::status::Status;
-use nvmfd_tests::peer::{Host, HostOptions, PATIENCE, PeerError, Qpair, Raw, nvm_sqe};
+use nvmfd_tests::peer::{Host, HostOptions, PATIENCE, PeerError, Raw, nvm_sqe};
 use zerocopy::IntoBytes;
 
 use crate::scene::{Result, Scene, good_start};
@@ -251,7 +251,7 @@ fn an_admin_queue_that_goes_takes_its_io_queues_with_it() -> Result {
     let Host { admin, io, .. } = Host::connect(scene.io(), &scene.target.nqn(), &options)?;
     drop(admin);
     for mut queue in io {
-        let ended = Qpair::await_end(&mut queue).expect_err("the controller is gone");
+        let ended = queue.await_end().expect_err("the controller is gone");
         assert!(matches!(ended, PeerError::Closed), "{ended}");
     }
     scene.ends_well()

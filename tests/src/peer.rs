@@ -4,7 +4,6 @@
 //! its I/O queues; [`Raw`] says whatever it is told to say.
 
 mod discovery;
-mod error;
 mod host;
 mod nvm;
 mod qpair;
@@ -12,8 +11,9 @@ mod raw;
 
 use std::time::Duration;
 
+pub use nvmfd::host::error::QueueError as PeerError;
+
 pub use discovery::{DiscoveryRecord, discover};
-pub use error::PeerError;
 pub use host::{Host, HostOptions, property};
 pub use nvm::{BLOCK, nvm_sqe};
 pub use qpair::Qpair;
