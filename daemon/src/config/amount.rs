@@ -94,10 +94,6 @@ impl TryFrom<String> for Time {
         let time = match time(&text) {
             Ok(time) => Some(time),
             Err(ValueError::TooLarge) => None,
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "whatever else is wrong with it"
-            )]
             Err(_) => {
                 return Err(Refusal::new(
                     format!("{} is no time", quoted(&text)),

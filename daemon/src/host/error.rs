@@ -159,7 +159,7 @@ pub enum HostError {
         /// How far it came.
         done: String,
         /// Why no further.
-        source: Box<HostError>,
+        source: Box<Self>,
     },
     /// A signal told us to end.
     #[error("interrupted")]
@@ -182,6 +182,24 @@ impl HostError {
     /// The target's nonsense.
     pub fn nonsense(what: impl Into<String>) -> Self {
         Self::Nonsense { what: what.into() }
+    }
+
+    /// The same with what helps against it, if it is a queue's end that nobody has a hint for yet.
+    #[must_use]
+    pub fn with_hint(
+        mut self,
+        find: impl FnOnce(SocketAddr, &QueueError) -> Option<String>,
+    ) -> Self {
+        if let Self::Queue {
+            address,
+            source,
+            hint: hint @ None,
+            ..
+        } = &mut self
+        {
+            *hint = find(*address, source);
+        }
+        self
     }
 
     /// The line to print, with the chain of causes.
@@ -242,13 +260,17 @@ fn of_queue(error: &QueueError) -> u8 {
 }
 
 fn unreachable(address: SocketAddr, error: &QueueError, silence: Duration) -> String {
-    let QueueError::Io(error) = error else {
-        return match error {
-            QueueError::Timeout => {
-                format!("{address} does not answer within {}", words(silence))
-            }
-            error => format!("{address}: {error}"),
-        };
+    let error = match error {
+        QueueError::Io(error) => error,
+        QueueError::Timeout => {
+            return format!("{address} does not answer within {}", words(silence));
+        }
+        QueueError::Closed
+        | QueueError::Violation(_)
+        | QueueError::Refused(_)
+        | QueueError::Terminated { .. }
+        | QueueError::Misuse(_)
+        | QueueError::Stopped => return format!("{address}: {error}"),
     };
     #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum")]
     match error.kind() {

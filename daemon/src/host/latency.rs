@@ -91,7 +91,7 @@ impl Latencies {
     fn quantile(&self, of_thousand: u64) -> f64 {
         let rank = (u128::from(self.count) * u128::from(of_thousand)).div_ceil(1000);
         let mut seen = 0;
-        for (bucket, count) in self.counts.iter().enumerate() {
+        for (bucket, count) in (0..).zip(&self.counts) {
             seen += u128::from(*count);
             if seen >= rank {
                 let end = Duration::from_nanos(last_of(bucket)).min(self.longest);
@@ -106,25 +106,24 @@ impl Latencies {
 fn bucket(nanoseconds: u64) -> usize {
     let power = nanoseconds.checked_ilog2().unwrap_or(0).max(SUB_BITS);
     let shift = power - SUB_BITS;
-    let within = (nanoseconds >> shift) as usize;
-    (shift as usize) * SUB + within
+    let bucket = u64::from(shift) * SUB + (nanoseconds >> shift);
+    usize::try_from(bucket).unwrap_or(BUCKETS)
 }
 
 /// The largest value of a bucket.
-fn last_of(bucket: usize) -> u64 {
-    if bucket < 2 * SUB {
-        return bucket as u64;
-    }
-    let shift = bucket / SUB - 1;
-    let within = (bucket % SUB + SUB) as u64;
-    (within + 1)
-        .checked_shl(shift as u32)
-        .map_or(u64::MAX, |end| end.wrapping_sub(1))
+fn last_of(bucket: u64) -> u64 {
+    let (shift, within) = match bucket / SUB {
+        0 => (0, bucket),
+        shift => (shift - 1, bucket % SUB + SUB),
+    };
+    // The end of the very last bucket is one more than there are numbers.
+    let end = u128::from(within + 1) << shift;
+    u64::try_from(end - 1).unwrap_or(u64::MAX)
 }
 
 const SUB_BITS: u32 = 6;
-const SUB: usize = 1 << SUB_BITS;
-const BUCKETS: usize = (64 - SUB_BITS as usize + 1) * SUB;
+const SUB: u64 = 1 << SUB_BITS;
+const BUCKETS: usize = (64 - SUB_BITS as usize + 1) << SUB_BITS;
 
 #[cfg(test)]
 mod tests {
@@ -141,7 +140,7 @@ mod tests {
             ] {
                 let bucket = bucket(value);
                 assert!(bucket < BUCKETS, "{value}");
-                let end = last_of(bucket);
+                let end = last_of(bucket as u64);
                 assert!(end >= value && end - value <= value / 64, "{value}: {end}");
                 assert_eq!(super::bucket(end), bucket);
             }

@@ -39,20 +39,8 @@ pub fn with<T>(
         work(controller)
     };
     let result = controller::with(&addresses, &subnqn, &options, stop, work);
-    result.map_err(|error| match error {
-        HostError::Queue {
-            what,
-            address,
-            source,
-            hint: None,
-        } => HostError::Queue {
-            hint: hint(&source, address, &options, stop),
-            what,
-            address,
-            source,
-        },
-        other => other,
-    })
+    let help = |address, source: &QueueError| hint(source, address, &options, stop);
+    result.map_err(|error| error.with_hint(help))
 }
 
 /// The target may do without what was asked for; whoever asked should know.
