@@ -225,7 +225,7 @@ fn many_entries_are_read_whatever_fills_their_fields() {
             ));
         }
         let target = Scripted::start(move |_, sqe| log(&bytes, sqe));
-        let run = host(&["--json", "discover", &target.address()]).is_good();
+        let run = host(&["--json", "discover", &target.address()]).succeeds();
         let found = run.json();
         let entries = found["entries"].as_array().expect("a list");
         assert_eq!(entries.len(), ENTRIES);
@@ -250,10 +250,10 @@ fn what_a_target_calls_itself_cannot_move_the_cursor() {
         let odd = |c: char| c.is_control() || c == '\u{202e}';
         assert!(!text.replace('\n', "").contains(odd), "{text:?}");
     };
-    let run = host(&["discover", &target.address()]).is_good();
+    let run = host(&["discover", &target.address()]).succeeds();
     calm(run.text());
     assert_eq!(run.text().lines().count(), 3, "{}", run.text());
-    let run = ask(&target, "identify").is_good();
+    let run = ask(&target, "identify").succeeds();
     calm(run.text());
     assert!(run.text().contains(r"\u{1b}]0;hi\u{7}\n"), "{}", run.text());
     let run = host(&["identify", &target.address()]);

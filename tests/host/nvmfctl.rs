@@ -33,7 +33,7 @@ impl Ended {
     }
 
     /// It did what it should.
-    pub(crate) fn is_good(self) -> Self {
+    pub(crate) fn succeeds(self) -> Self {
         assert_eq!(self.status, 0, "{}", self.said);
         self
     }

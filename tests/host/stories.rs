@@ -24,7 +24,7 @@ fn two_disks() -> Target {
 fn a_target_is_discovered_and_identified() {
     let target = two_disks();
     let discovery = target.discovery().to_string();
-    let found = host(&["discover", &discovery]).is_good();
+    let found = host(&["discover", &discovery]).succeeds();
     let lines: Vec<_> = found.text().lines().collect();
     assert!(lines[0].starts_with("2 entries, generation "), "{lines:?}");
     assert!(lines[1].starts_with("SUBTYPE "), "{lines:?}");
@@ -32,7 +32,7 @@ fn a_target_is_discovered_and_identified() {
     let words: Vec<_> = lines[3].split_whitespace().collect();
     assert_eq!(words, ["nvm", "tcp/ipv4", "127.0.0.1", &port, NQN]);
 
-    let found = host(&["--json", "discover", &discovery]).is_good().json();
+    let found = host(&["--json", "discover", &discovery]).succeeds().json();
     let entry = &found["entries"][1];
     assert_eq!(
         (&entry["subnqn"], &entry["trsvcid"]),
@@ -40,7 +40,7 @@ fn a_target_is_discovered_and_identified() {
     );
 
     let io = target.io().to_string();
-    let known = host(&["identify", &io]).is_good();
+    let known = host(&["identify", &io]).succeeds();
     assert!(
         known.text().contains(&format!("subsystem       {NQN}\n")),
         "{}",
@@ -52,7 +52,7 @@ fn a_target_is_discovered_and_identified() {
         known.text()
     );
     let asked = ["identify", &io, "-n", NQN, "-g", "-G", "-F", "--json"];
-    let known = host(&asked).is_good().json();
+    let known = host(&asked).succeeds().json();
     let connection = &known["connection"];
     for (what, is) in [
         ("header-digest", true),
@@ -65,7 +65,7 @@ fn a_target_is_discovered_and_identified() {
     let sizes: Vec<_> = sizes.iter().map(|it| it["bytes"].as_u64()).collect();
     assert_eq!(sizes, [Some(64 << 20), Some(1 << 20)]);
     let one = host(&["identify", &io, "--namespace", "2", "--json"])
-        .is_good()
+        .succeeds()
         .json();
     assert_eq!(one["namespaces"].as_array().map(Vec::len), Some(1));
 }
@@ -87,31 +87,31 @@ fn what_is_written_is_read_and_verified() {
     for (way, offset) in ways.iter().zip(["0", "5m", "10m", "15m"]) {
         println!("{way:?}");
         let run = |arguments: &[&str]| host(&[arguments, &["--offset", offset], way].concat());
-        let written = run(&["write", &io, "-i", path]).is_good();
+        let written = run(&["write", &io, "-i", path]).succeeds();
         assert!(
             written
                 .said
                 .starts_with("3000320 bytes (2.86 MiB) written at "),
             "{written:?}"
         );
-        let same = run(&["verify", &io, path]).is_good();
+        let same = run(&["verify", &io, path]).succeeds();
         assert!(
             same.text().starts_with("3000320 bytes at "),
             "{}",
             same.text()
         );
-        let read = run(&["read", &io, "--length", "3000320", "-q"]).is_good();
+        let read = run(&["read", &io, "--length", "3000320", "-q"]).succeeds();
         assert!(read.out == data && read.said.is_empty());
     }
     // Neither end of what is read need be a block's.
-    let read = host(&["read", &io, "--offset", "1001", "--length", "2000000"]).is_good();
+    let read = host(&["read", &io, "--offset", "1001", "--length", "2000000"]).succeeds();
     assert!(read.out == data[1001..][..2_000_000]);
     let copy = target.directory().join("copy");
     let to = copy.to_str().expect("a path");
     let read = host(&[
         "read", &io, "--offset", "1001", "--length", "7", "-o", to, "--json",
     ]);
-    assert_eq!(read.is_good().json()["bytes"], 7);
+    assert_eq!(read.succeeds().json()["bytes"], 7);
     assert_eq!(fs::read(copy).expect("a file"), data[1001..1008]);
 }
 
@@ -123,16 +123,16 @@ fn standard_input_is_written_as_it_comes() {
     let refused = host_with_input(&["write", &io, "--offset", "0"], &data);
     refused.fails(65, "which is no multiple of the block size, 512; use --pad");
     let written = host_with_input(&["write", &io, "--offset", "0", "--pad", "--json"], &data);
-    assert_eq!(written.is_good().json()["bytes"], 1_000_448);
-    let read = host(&["read", &io, "--length", "1000448"]).is_good();
+    assert_eq!(written.succeeds().json()["bytes"], 1_000_448);
+    let read = host(&["read", &io, "--length", "1000448"]).succeeds();
     assert!(read.out[..1_000_001] == data && read.out[1_000_001..] == [0; 447]);
     let part = host_with_input(
         &["write", &io, "--offset", "1m", "--length", "4k", "-q"],
         &data,
     );
-    part.is_good();
+    part.succeeds();
     let verified = ["verify", &io, "-", "--offset", "1m", "--length", "4096"];
-    host_with_input(&verified, &data).is_good();
+    host_with_input(&verified, &data).succeeds();
     let short = host_with_input(&["write", &io, "--offset", "0", "--length", "2m"], &data);
     short.fails(65, "the input ended after 1000001 of 2097152 bytes");
 }
@@ -175,7 +175,7 @@ fn what_does_not_fit_is_refused_before_anything_is_written() {
     host(&["read", &io, "--namespace", "9"]).fails(64, both);
     host(&["write", &io, "--offset", "0", "-i", "/nonexistent"]).fails(66, "cannot open");
     for namespace in ["1", "2"] {
-        let read = host(&["read", &io, "--namespace", namespace]).is_good();
+        let read = host(&["read", &io, "--namespace", namespace]).succeeds();
         assert!(read.out.iter().all(|byte| *byte == 0));
     }
     // Of a pipe nobody knows before; then it is told how much is there.
@@ -192,7 +192,7 @@ fn a_difference_is_counted_and_its_place_told() {
     let file = target.directory().join("data");
     let path = file.to_str().expect("a path");
     let mut data = bytes(1 << 20);
-    host_with_input(&["write", &io, "--offset", "8k"], &data).is_good();
+    host_with_input(&["write", &io, "--offset", "8k"], &data).succeeds();
     for at in [300_000, 300_001, 900_000] {
         data[at] ^= 1;
     }
@@ -211,8 +211,8 @@ fn a_difference_is_counted_and_its_place_told() {
 
     let pattern = ["verify", &io, "--pattern", "7", "--length", "4m"];
     assert_eq!(host(&pattern).status, 1);
-    host(&[&pattern[..], &["--write"]].concat()).is_good();
-    host(&pattern).is_good();
+    host(&[&pattern[..], &["--write"]].concat()).succeeds();
+    host(&pattern).succeeds();
     let other = ["verify", &io, "--pattern", "8", "--length", "4m"];
     assert_eq!(host(&other).status, 1);
     host(&["verify", &io]).status = 2;
@@ -225,13 +225,13 @@ fn a_benchmark_destroys_nothing_unless_it_is_allowed_to() {
     let refused = host(&["bench", &io, "-w", "write", "--time", "100ms"]);
     refused.fails(64, "allow it with --destroy-data");
     let read = host(&["bench", &io, "--time", "200ms", "--json"])
-        .is_good()
+        .succeeds()
         .json();
     assert!(
         read["read"]["commands"].as_u64() > Some(0) && read["write"].is_null(),
         "{read}"
     );
-    let untouched = host(&["read", &io]).is_good();
+    let untouched = host(&["read", &io]).succeeds();
     assert!(untouched.out.iter().all(|byte| *byte == 0));
     let mixed = [
         "bench",
@@ -244,7 +244,7 @@ fn a_benchmark_destroys_nothing_unless_it_is_allowed_to() {
         "200ms",
         "--destroy-data",
     ];
-    let run = host(&[&mixed[..], &["--sequential", "-b", "64k", "-g", "-G"]].concat()).is_good();
+    let run = host(&[&mixed[..], &["--sequential", "-b", "64k", "-g", "-G"]].concat()).succeeds();
     let lines: Vec<_> = run.text().lines().map(|it| it.split(' ').next()).collect();
     assert_eq!(
         lines[2..],
@@ -267,7 +267,7 @@ fn an_interrupt_ends_in_order_and_says_how_far_it_came() {
     let running = Running::start(&["bench", &io, "--time", "60s", "--json"]);
     target.says("qid=1");
     running.interrupt();
-    let ended = running.end().is_good();
+    let ended = running.end().succeeds();
     assert!(ended.json()["seconds"].as_f64() < Some(59.0));
 
     let mut running = Running::start(&["write", &io, "--offset", "0"]);

@@ -228,8 +228,8 @@ const NVM: u8 = 2;
 
 const LID_DISCOVERY: u8 = 0x70;
 
-/// GENCTR, NUMREC and RECFMT, in whole dwords.
-const HEADER_BYTES: u32 = 20;
+/// A record of its own, as FreeBSD's host reads it: 20 bytes would do, but not for every target.
+const HEADER_BYTES: u32 = 1024;
 
 /// Entries that are asked for at once: 4 KiB, which every target can move.
 const PIECE_ENTRIES: u64 = 4;

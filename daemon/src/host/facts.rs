@@ -259,7 +259,9 @@ fn uuid_in(list: &[u8]) -> Option<Uuid> {
             return None;
         }
         if (kind, length) == (NIDT_UUID, 16) {
-            return Uuid::from_slice(behind.get(..16)?).ok();
+            let uuid = Uuid::from_slice(behind.get(..16)?).ok();
+            // Some targets list one and have none.
+            return uuid.filter(|uuid| !uuid.is_nil());
         }
         rest = behind.get(usize::from(length)..)?;
     }
@@ -356,6 +358,7 @@ mod tests {
             assert_eq!(uuid_in(&list[..cut]), None);
         }
         assert_eq!(uuid_in(&[0; 4096]), None);
+        assert_eq!(uuid_in(&[&[3, 16, 0, 0][..], &[0; 32]].concat()), None);
         assert_eq!(uuid_in(&[255; 4096]), None);
     }
 }
