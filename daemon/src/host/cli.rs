@@ -12,7 +12,7 @@ use super::place::Place;
 use crate::cli::value;
 
 /// What a host can do with a target.
-#[derive(Debug, Clone, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum HostCommand {
     /// Show what a target offers, and where
     ///
@@ -44,7 +44,7 @@ pub enum HostCommand {
 }
 
 /// Where the target is, and who asks.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Connection")]
 pub struct Reach {
     /// The target: an address or a name; an IPv6 address with a port in brackets
@@ -74,7 +74,7 @@ pub struct Reach {
 }
 
 /// A subsystem of a target.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Subsystem {
     /// The subsystem [default: the only one that discovery names there]
     #[arg(short = 'n', long, value_name = "NQN")]
@@ -88,7 +88,7 @@ pub struct Subsystem {
 }
 
 /// A namespace of a subsystem.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Namespace {
     /// The namespace [default: 1, or the only one]
     #[arg(long = "namespace", value_name = "NSID", value_parser = clap::value_parser!(u32).range(1..))]
@@ -106,7 +106,7 @@ pub struct Namespace {
 }
 
 /// Options of `discover`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Discover {
     /// The discovery subsystem [default: the well-known name]
     #[arg(short = 'n', long, value_name = "NQN")]
@@ -120,7 +120,7 @@ pub struct Discover {
 }
 
 /// Options of `identify`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Identify {
     /// Show this namespace only
     #[arg(long = "namespace", value_name = "NSID", value_parser = clap::value_parser!(u32).range(1..))]
@@ -134,7 +134,7 @@ pub struct Identify {
 }
 
 /// Commands outstanding at once.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Transfer {
     /// Commands outstanding at once
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -145,7 +145,7 @@ pub struct Transfer {
 }
 
 /// Options of `read`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Read {
     /// Where to begin, in bytes
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = value::size)]
@@ -171,7 +171,7 @@ pub struct Read {
 }
 
 /// Options of `write`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Write {
     /// Where to begin, in bytes
     #[arg(long, value_name = "SIZE", value_parser = value::size)]
@@ -200,7 +200,7 @@ pub struct Write {
 }
 
 /// Options of `verify`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Verify {
     /// What should be there; - is standard input, which needs --length
     #[arg(value_name = "FILE", index = 2, required_unless_present = "pattern")]
@@ -243,7 +243,7 @@ pub enum Workload {
 }
 
 /// Options of `bench`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Bench {
     /// Which way the data goes
     #[arg(

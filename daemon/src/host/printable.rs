@@ -9,6 +9,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::nvmfctl::printable::printable;
+
 /// Text that keeps to its line when it is displayed. As JSON it is what was sent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Printable(String);
@@ -35,14 +37,7 @@ impl From<&str> for Printable {
 
 impl fmt::Display for Printable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::with_capacity(self.0.len());
-        for c in self.0.chars() {
-            match c {
-                '\'' | '"' => text.push(c),
-                c => text.extend(c.escape_debug()),
-            }
-        }
-        f.pad(&text)
+        f.pad(&printable(&self.0))
     }
 }
 

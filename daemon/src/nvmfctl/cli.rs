@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::control::message::{self, Whose};
+use crate::host::cli::HostCommand;
 
 /// Asks nvmfd what it does, and tells it what to do.
 #[derive(Parser, Debug)]
@@ -79,6 +80,9 @@ pub(super) enum Command {
     },
     /// End the daemon, and leave what the kernel serves to the next one (service nvmfd upgrade)
     Leave,
+    /// Be an NVMe/TCP host, of any target; needs no daemon
+    #[command(subcommand)]
+    Host(HostCommand),
     /// Print completions for a shell
     Completions {
         /// Which shell

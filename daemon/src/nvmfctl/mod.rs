@@ -17,13 +17,14 @@ use serde::Serialize;
 
 use crate::control::message::{Answer, Mode, Plan, Refusals, Request, Sessions, Whose};
 use crate::error::PathText;
+use crate::host;
 
 mod amount;
 mod check;
 mod cli;
 mod client;
 mod failure;
-mod printable;
+pub(crate) mod printable;
 mod show;
 mod table;
 mod top;
@@ -118,6 +119,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, CtlError> {
             daemon.tell(Request::Leave)?;
             form.done("nvmfd ends; what the kernel serves goes on\n")?;
         }
+        Command::Host(command) => return Ok(host::run(command, form.json)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "nvmfctl", &mut script);

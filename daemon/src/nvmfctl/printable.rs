@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 /// `text` on one line: what would move the cursor, hide or turn text around is escaped.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
