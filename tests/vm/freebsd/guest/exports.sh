@@ -1,0 +1,97 @@
+# shellcheck shell=sh disable=SC2154,SC2094 # one program with daemon.sh, host.sh, peer.sh
+# What CTL holds of ours: ports, LUNs, maps, and nobody else's.
+
+story port_luns_and_map "a port, its LUNs and its map are as configured, and marked"
+port_luns_and_map_body() {
+	needs_kernel_mode
+	truncate -s 32m /var/tmp/nvmfd-vol
+	configure kernel 1=/var/tmp/nvmfd-vol 3=ram:64m
+	start
+	holds "one port" test "$(ports | wc -l)" -eq 1
+	holds "two LUNs" test "$(luns | wc -l)" -eq 2
+	must ctladm portlist -v >portlist
+	must ctladm devlist -v >devlist
+	holds "the port's mark" grep -q nvmfd portlist
+	holds "the LUNs' mark" grep -q nvmfd_namespace devlist
+	# NSID = plun + 1.
+	ctladm portlist -l >maps
+	holds "namespace 1 is mapped" grep -Eq 'LUN 0:' maps
+	holds "namespace 3 is mapped" grep -Eq 'LUN 2:' maps
+	holds "and nothing else" test "$(grep -c 'LUN [0-9]*:' maps)" -eq 2
+}
+
+story lists_for_the_parser "the kernel's lists, kept for the parser's tests on the host"
+lists_for_the_parser_body() {
+	needs_host
+	configure kernel 1=ram:64m 2=ram:32m
+	start
+	connect
+	for list in portlist devlist nvlist; do
+		must ctladm "$list" -x >"$results/$list.xml"
+		holds "$list is a list" grep -q '^</ctl' "$results/$list.xml"
+	done
+	# The daemon reads each of them here: it finds everything as it should be.
+	before=$(ports)
+	kill_daemon
+	start
+	holds "nothing was made anew" test "$(ports)" = "$before"
+}
+
+story useless_storage "storage that is of no use is said so, in a line each, and leaves no LUN" 120
+useless_storage_body() {
+	needs_kernel_mode
+	: >/var/tmp/nvmfd-empty
+	for path in /no/such /dev/null /var/tmp/nvmfd-empty; do
+		configure kernel "1=$path"
+		status=0
+		nvmfd -f "$config" 2>said || status=$?
+		holds "$path is refused" test "$status" -ne 0
+		holds "$path is named" grep -qF "$path" said
+		holds "no LUN stays" nothing_is_exported
+	done
+	rm /var/tmp/nvmfd-empty
+}
+
+story others_are_left_alone "LUNs and ports that are not ours stay as they are"
+others_are_left_alone_body() {
+	needs_kernel_mode
+	kldstat -q -m ctl || must kldload ctl
+	must ctladm create -b ramdisk -s 16777216 -o product=foreign >created
+	foreign=$(sed -n 's/^LUN ID: *\([0-9]*\).*/\1/p' created)
+	holds "a LUN was made" test -n "$foreign"
+	ctladm devlist -x >devices.before
+	ctladm portlist -x >ports.before
+	configure kernel 1=ram:64m "2=lun:$foreign"
+	start
+	holds "only one LUN is ours" test "$(luns | wc -l)" -eq 1
+	stop
+	ctladm devlist -x >devices.after
+	ctladm portlist -x >ports.after
+	ctladm remove -b ramdisk -l "$foreign"
+	holds "the same LUNs" cmp devices.before devices.after
+	holds "the same ports" cmp ports.before ports.after
+}
+
+story names_over_nvme "a namespace's identifiers reach the host"
+names_over_nvme_body() {
+	needs_host
+	configure kernel 1=ram:64m
+	printf 'uuid = "0c9a6ac5-3a5e-4bb0-8d36-5c83c65a3a4f"\nnguid = "5a1ed002ab5f4f7c021ba2d0a4c0b12e"\n' >>"$config"
+	start
+	connect
+	must nvmecontrol identify "$(controller)ns1" >identify
+	cp identify "$results/identify"
+	holds "the NGUID" grep -qi 5a1ed002ab5f4f7c021ba2d0a4c0b12e identify
+	holds "the size" grep -q 131072 identify
+}
+
+story stop_takes_ours_away "an orderly end leaves nothing of ours"
+stop_takes_ours_away_body() {
+	needs_host
+	configure kernel 1=ram:64m 2=ram:64m
+	start
+	connect
+	stop
+	holds "nothing is exported" nothing_is_exported
+	holds "nobody is connected" association_count 0
+}
