@@ -1,6 +1,7 @@
 #!/bin/sh
 # Checks and links every crate for FreeBSD on a Debian machine: clippy with warnings
-# as errors, the daemon as a FreeBSD executable, all tests built. None of that is run.
+# as errors, the programs as FreeBSD executables, all tests built. None of that is run
+# here; tests/vm/freebsd/run.sh takes it from target/freebsd into a FreeBSD machine.
 # Compares our declarations of the kernel's interface with FreeBSD's headers.
 # Owns the cross tool chain: Rust from Debian's packages, its std for FreeBSD built
 # from their source, zig (a PyPI package) as C compiler and linker. All but the
@@ -165,9 +166,12 @@ for target in $targets; do
 	compare_headers "$target"
 done
 for target in $linked; do
-	say "$target: linking nvmfd"
-	cargo-zigbuild zigbuild --package nvmfd --bin nvmfd --locked --target "$target"
-	check_executable "$CARGO_TARGET_DIR/$target/debug/nvmfd"
+	say "$target: linking the programs"
+	cargo-zigbuild zigbuild --package nvmfd --bins --locked --target "$target"
+	for program in nvmfd nvmfctl; do
+		[ ! -e "$CARGO_TARGET_DIR/$target/debug/$program" ] ||
+			check_executable "$CARGO_TARGET_DIR/$target/debug/$program"
+	done
 	say "$target: building the tests"
 	cargo-zigbuild test --workspace --no-run --locked --target "$target"
 done

@@ -13,12 +13,14 @@
 #   doc         the API documentation, warnings as errors
 #   freebsd     check and link for FreeBSD (freebsd-check.sh; not on FreeBSD)
 #   linux-host  real Linux hosts, in virtual machines, against the daemon (Debian only)
+#   freebsd-vm  the scripts of the FreeBSD machine, with a stub in the hypervisor's place; and the
+#               machine itself if NVMFD_FREEBSD_IMAGE names an image (see tests/vm/freebsd/run.sh)
 # Without STEP all of them. Steps that are selected do not need the others.
 
 set -eu
 . "$(dirname "$0")/env.sh"
 
-steps='bootstrap fmt clippy rules unit outside doc freebsd linux-host'
+steps='bootstrap fmt clippy rules unit outside doc freebsd linux-host freebsd-vm'
 selected=${*:-${NVMFD_TEST_ONLY:-$steps}}
 
 case " $selected " in
@@ -49,6 +51,7 @@ run() {
 	case $1 in
 	bootstrap) sh scripts/bootstrap.sh test ;;
 	rules) sh scripts/house-rules.sh ;;
+	freebsd-vm) ;;
 	*) have cargo || not_run "cargo is not installed" ;;
 	esac
 	case $1 in
@@ -90,6 +93,14 @@ run() {
 		[ "$(uname -s)" = Linux ] || not_run "the virtual machines need Linux and Debian's packages"
 		# Without --no-fail-fast cargo passes the test's own exit status on, 75 too.
 		cargo test --package nvmfd-tests --locked --test linux_host
+		;;
+	freebsd-vm)
+		sh tests/vm/freebsd/test.sh
+		if [ -n "${NVMFD_FREEBSD_IMAGE:-}" ]; then
+			sh tests/vm/freebsd/run.sh
+		else
+			say "NOT RUN: the FreeBSD machine itself, which needs an image (NVMFD_FREEBSD_IMAGE; see CONTRIBUTING.md)"
+		fi
 		;;
 	esac
 }

@@ -28,7 +28,7 @@ console_size() {
 
 # What came since the last line was typed, without what moves cursors and chooses colours.
 console_text() {
-	tail -c "+$((mark + 1))" "$transcript" | tr -d '\r\000' | sed 's/'"$console_escape"'\[[0-9;?]*[A-Za-z]//g'
+	tail -c "+$((mark + 1))" "$transcript" | tr -d '\r\000' | sed 's/'"$console_escape"'\[[0-9;?=]*[A-Za-z]//g'
 }
 
 console_escape=$(printf '\033')
@@ -109,13 +109,14 @@ console_login() {
 	console_run 30 'stty -echo'
 }
 
+# The menu's third entry is the loader's prompt. UEFI's console has no lines, only places on a
+# screen, so that the prompt is known by its end alone; and if it is not known, it is there.
 console_loader() {
 	printf 3 >&8
-	if console_expect 30 '^OK *$'; then
-		console_type 'set boot_multicons="YES"'
-		console_type 'set boot_serial="YES"'
-		console_type boot
-	fi
+	for line in 'set boot_multicons="YES"' 'set boot_serial="YES"' boot; do
+		console_expect "${NVMFD_VM_NUDGE:-15}" 'OK *$' || [ "$why" = "no answer within ${NVMFD_VM_NUDGE:-15} s" ] || return 0
+		console_type "$line"
+	done
 }
 
 # console_run SECONDS COMMAND: runs it, and has its status. With $why if there is none.

@@ -151,7 +151,8 @@ pack() {
 	[ ! -f "$rc" ] || cp "$rc" "$payload/rc"
 	# Without what debuggers need, which is nearly all of them.
 	for program in "$tests"/headers-* "$tests"/nvmf_proto-* "$tests"/nvmf_kmod-* "$tests"/nvmfd-*; do
-		[ -f "$program" ] && [ -x "$program" ] || continue
+		# Not the lists of dependencies beside them.
+		[ -x "$program" ] || continue
 		strip -o "$payload/rust/${program##*/}" "$program" 2>/dev/null || cp "$program" "$payload/rust/"
 	done
 	printf "only='%s'\n" "$only" >"$payload/settings"

@@ -60,18 +60,20 @@ boot() {
 	silent) forever ;;
 	no-menu) ;;
 	*)
-		# A menu moves the cursor about and is coloured.
-		printf '\033[2J\033[10;44H  /---- \033[1mWelcome to FreeBSD\033[0m ----\\\r\n'
-		printf '\033[21;10HAutoboot in 10 seconds. [Space] to pause '
+		# UEFI's console places each character on a screen, in colour, and has no lines.
+		printf '\033[2J\033[=3h\033[10;44H/---- \033[1mWelcome to FreeBSD\033[0m ----'
+		printf '\033[21;10HA\033[21;11Hu\033[21;12Htoboot in 10 seconds. [Space] to pause '
 		[ "$(key)" = 3 ]
-		printf '\r\nExiting menu!\r\nOK '
+		printf '\033[22;1HExiting menu!\033[23;1HO\033[23;2HK\033[23;3H '
+		echoing=no
 		heard
 		[ "$typed" = 'set boot_multicons="YES"' ]
-		printf 'OK '
+		printf '\033[24;1HOK '
 		heard
 		[ "$typed" = 'set boot_serial="YES"' ]
-		printf 'OK '
+		printf '\033[24;1HOK '
 		heard
+		echoing=yes
 		[ "$typed" = boot ]
 		;;
 	esac
@@ -106,7 +108,7 @@ result() {
 
 # leave: the results' archive on the third disk, as the guest's own run.sh does.
 leave() {
-	(cd "$notes/guest" && tar -b 20 -cf "$(disk /out.img)" .)
+	(cd "$notes/guest" && tar -cf "$(disk /out.img)" .)
 }
 
 # suite: what running the tests looks like. Sets $suite_status.

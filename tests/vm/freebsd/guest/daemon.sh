@@ -142,6 +142,15 @@ ports() {
 		index($0, ">" nqn "<") { print id }'
 }
 
+# mapped: the entries of our port's map that lead to a LUN, a line each.
+mapped() {
+	ctladm portlist -x | awk -v nqn="$nqn" '
+		/<targ_port / { entries = ""; ours = 0 }
+		index($0, ">" nqn "<") { ours = 1 }
+		/<lun id=/ { id = $0; sub(/.*id="/, "", id); sub(/".*/, "", id); entries = entries id "\n" }
+		/<\/targ_port>/ && ours { printf "%s", entries }'
+}
+
 luns() {
 	ctladm devlist -x 2>/dev/null | awk '
 		/<lun / { id = $0; gsub(/[^0-9]/, "", id) }

@@ -93,6 +93,6 @@ fi
 [ ! -f "$results/output" ] || grep -e '  ->  ' "$results/output" >>"$results/results" || true
 echo end >>"$results/results"
 ! grep -Eq -e '  ->  (failed|broken)' "$results/results" || status=1
-(cd "$results" && tar -b 20 -cf "$disk" .)
+(cd "$results" && tar -cf "$disk" .)
 sync
 exit "$status"
