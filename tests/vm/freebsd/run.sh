@@ -49,7 +49,7 @@ FreeBSD) built=$target/release ;;
 esac
 nvmfd=${NVMFD_FREEBSD_NVMFD:-$built/nvmfd}
 nvmfctl=${NVMFD_FREEBSD_NVMFCTL:-}
-rc=${NVMFD_FREEBSD_RC:-$top/etc/rc.d/nvmfd}
+rc=${NVMFD_FREEBSD_RC:-$top/rc.d/nvmfd}
 tests=${NVMFD_FREEBSD_TESTS:-$built/deps}
 memory=${NVMFD_VM_MEMORY:-2G}
 cpus=${NVMFD_VM_CPUS:-2}
@@ -186,7 +186,7 @@ console_start "${hypervisor}_boot"
 console_login "${NVMFD_VM_BOOT_TIMEOUT:-600}" || failed "no login: $why"
 say "logged in; the tests take some minutes ($transcript)"
 guest=/var/tmp/nvmfd
-console_run 120 "mkdir -p $guest && cd $guest && tar -xof /dev/vtbd1" || failed "no files: $why"
+console_run 600 "mkdir -p $guest && cd $guest && tar -xof /dev/vtbd1" || failed "no files: $why"
 if ! console_run "$timeout" "sh $guest/run.sh /dev/vtbd2"; then
 	case $why in
 	status*) ;; # the tests' own: their results say more

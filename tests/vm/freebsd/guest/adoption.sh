@@ -56,7 +56,6 @@ stop_under_io_body() {
 	dd if=/dev/zero of="$(disk 1)" bs=64k 2>/dev/null &
 	stop 60
 	holds "nothing is exported" nothing_is_exported
-	sysctl kern.nvmf.fail_on_disconnection=0
 }
 
 story stop_behind_a_cut_cable "SIGTERM ends with a host that is not reached any more" 300

@@ -27,13 +27,15 @@ worker_is_in_capability_mode_body() {
 	holds "the monitor can still reload" not in_capability_mode "$(daemon)"
 }
 
-story nothing_is_open_to_it "the worker holds no directory, and no descriptor with every right"
+story nothing_is_open_to_it "the worker holds no directory and not CTL's device"
 nothing_is_open_to_it_body() {
 	needs_sandbox
-	must procstat -C files "$(worker)" >files
-	cp files "$results/capabilities"
-	# A directory would be a way to its files, and a device a way to more than its bytes.
-	holds "no directory" not grep -Eq '[[:space:]]v[[:space:]]+d[[:space:]]' files
+	procstat -fC "$(worker)" >"$results/capabilities"
+	must procstat -f "$(worker)" >files
+	# A directory would be a way to its files. Every process has one to be in and a root; those
+	# have no number.
+	awk '$3 ~ /^[0-9]+$/ && $4 == "v" && $5 == "d"' files >directories
+	holds "no directory" not test -s directories
 	holds "not CTL's device" not grep -q '/dev/cam/ctl' files
 }
 

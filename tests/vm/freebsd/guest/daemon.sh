@@ -172,5 +172,10 @@ tidy() {
 		configure kernel 1=ram:1m
 		nvmfd -f "$config" && kill -TERM "$(daemon)" && within 60 not pgrep -x nvmfd
 	fi
+	umount -f /mnt/nvmfd 2>/dev/null
+	jls -j nvmfdcable >/dev/null 2>&1 && jail -r nvmfdcable
+	zpool list nvmfdtank >/dev/null 2>&1 && zpool destroy -f nvmfdtank
+	rm -f /var/tmp/nvmfd-vol /var/tmp/nvmfd-pool /var/tmp/nvmfd-empty /var/tmp/nvmfd-other.toml
+	sysctl kern.nvmf.fail_on_disconnection=0 >/dev/null 2>&1
 	return 0
 }

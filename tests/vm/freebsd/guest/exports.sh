@@ -17,6 +17,23 @@ port_luns_and_map_body() {
 	holds "namespaces 1 and 3 are mapped" test "$(mapped | tr '\n' ' ')" = '0 2 '
 }
 
+story zfs_volume "a ZFS volume is exported, and gives back what was written"
+zfs_volume_body() {
+	needs_host
+	kldstat -q -m zfs || kldload zfs || atf_skip "this kernel has no ZFS"
+	truncate -s 256m /var/tmp/nvmfd-pool
+	zpool create -f -m none nvmfdtank /var/tmp/nvmfd-pool || atf_skip "no pool can be made here"
+	must zfs create -V 64m -o volmode=dev nvmfdtank/vol0
+	comes 20 "the volume's device" test -c /dev/zvol/nvmfdtank/vol0
+	configure kernel 1=/dev/zvol/nvmfdtank/vol0
+	start
+	connect
+	written_and_read "$(disk 1)"
+	disconnect
+	stop
+	must zpool destroy nvmfdtank
+}
+
 story lists_for_the_parser "the kernel's lists, kept for the parser's tests on the host"
 lists_for_the_parser_body() {
 	needs_host
@@ -69,17 +86,24 @@ others_are_left_alone_body() {
 	holds "the same ports" cmp ports.before ports.after
 }
 
-story names_over_nvme "a namespace's identifiers reach the host"
+story names_over_nvme "a namespace's identifiers reach the host, alike in both modes"
 names_over_nvme_body() {
 	needs_host
-	configure kernel 1=ram:64m
+	for serving in kernel user; do
+		names_over_nvme_of "$serving"
+	done
+}
+
+names_over_nvme_of() {
+	configure "$1" 1=ram:64m
 	printf 'uuid = "0c9a6ac5-3a5e-4bb0-8d36-5c83c65a3a4f"\nnguid = "5a1ed002ab5f4f7c021ba2d0a4c0b12e"\n' >>"$config"
 	start
 	connect
 	must nvmecontrol identify "$(controller)ns1" >identify
-	cp identify "$results/identify"
-	holds "the NGUID" grep -qi 5a1ed002ab5f4f7c021ba2d0a4c0b12e identify
-	holds "the size" grep -q 131072 identify
+	cp identify "$results/identify-$1"
+	holds "the NGUID, in $1 mode" grep -qi 5a1ed002ab5f4f7c021ba2d0a4c0b12e identify
+	disconnect
+	stop
 }
 
 story stop_takes_ours_away "an orderly end leaves nothing of ours"

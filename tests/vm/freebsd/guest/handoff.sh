@@ -108,14 +108,19 @@ descriptors_do_not_leak_body() {
 	connect
 	disconnect
 	held=$(worker)
-	before=$(procstat fds "$held" | wc -l)
+	before=$(procstat -f "$held" | wc -l)
 	began=$(date +%s)
+	# A thousand take an hour in an emulated machine, and say no more.
 	for _ in $(jot 100); do
 		must nvmecontrol connect "127.0.0.1:$port" "$nqn" >/dev/null
 		must nvmecontrol disconnect "$nqn" >/dev/null
 	done
 	echo "100 connects and disconnects in $(($(date +%s) - began)) s" >"$results/connects"
-	comes 30 "the last descriptor's end" test "$(procstat fds "$held" | wc -l)" -le "$before"
+	comes 30 "the last descriptor's end" holds_at_most "$held" "$before"
+}
+
+holds_at_most() {
+	[ "$(procstat -f "$1" | wc -l)" -le "$2" ]
 }
 
 story kqueue_lets_go "I/O on a queue that was handed over wakes nobody in the daemon"

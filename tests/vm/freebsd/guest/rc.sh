@@ -4,6 +4,7 @@
 needs_rc() {
 	[ "$(uname -s)" = FreeBSD ] || atf_skip "rc.d is FreeBSD's"
 	[ -x /usr/local/etc/rc.d/nvmfd ] || atf_skip "the rc.d script was not brought along"
+	needs_nvmfctl
 }
 
 story enabled_by_rcvar "it starts only where nvmfd_enable says so"

@@ -9,7 +9,7 @@
 # Status: 0 all passed or were skipped, 1 some failed.
 set -eu
 
-subjects='modules exports handoff adoption reload upgrade rc limits capsicum bindings units'
+subjects='modules exports handoff adoption reload upgrade rc userspace limits capsicum bindings units'
 
 disk=${1:?usage: run.sh DISK}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -26,7 +26,8 @@ install_daemon() {
 		cp "$program" /usr/local/sbin/
 	done
 	if [ -f "$here/rc" ]; then
-		cp "$here/rc" /usr/local/etc/rc.d/nvmfd
+		# As make install does.
+		sed 's|%%PREFIX%%|/usr/local|g' "$here/rc" >/usr/local/etc/rc.d/nvmfd
 		chmod 555 /usr/local/etc/rc.d/nvmfd
 	fi
 }
@@ -92,6 +93,8 @@ else
 fi
 [ ! -f "$results/output" ] || grep -e '  ->  ' "$results/output" >>"$results/results" || true
 echo end >>"$results/results"
+dmesg >"$results/dmesg" 2>/dev/null || true
+[ ! -r /var/log/messages ] || cp /var/log/messages "$results/"
 ! grep -Eq -e '  ->  (failed|broken)' "$results/results" || status=1
 (cd "$results" && tar -cf "$disk" .)
 sync

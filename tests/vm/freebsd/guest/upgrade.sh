@@ -3,6 +3,7 @@
 
 needs_rc() {
 	[ -x /usr/local/etc/rc.d/nvmfd ] || atf_skip "the rc.d script was not brought along"
+	needs_nvmfctl
 }
 
 story upgrade_under_io "an upgrade under I/O: no pass is lost, nothing is exported twice" 600
