@@ -150,7 +150,7 @@ pack() {
 	chmod 755 "$payload/bin/"*
 	[ ! -f "$rc" ] || cp "$rc" "$payload/rc"
 	# Without what debuggers need, which is nearly all of them.
-	for program in "$tests"/headers-* "$tests"/nvmf_proto-* "$tests"/nvmf_kmod-* "$tests"/nvmfd-*; do
+	for program in "$tests"/headers-* "$tests"/nvmf_proto-* "$tests"/nvmf_kmod-* "$tests"/nvmfd-* "$tests"/nvmfctl-*; do
 		# Not the lists of dependencies beside them.
 		[ -x "$program" ] || continue
 		strip -o "$payload/rust/${program##*/}" "$program" 2>/dev/null || cp "$program" "$payload/rust/"
