@@ -333,6 +333,20 @@ fn another_release_is_named() {
 }
 
 #[test]
+fn another_release_can_be_asked_to_leave() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let answer = scene::say_once(&listener, "{\"version\":2,\"answer\":\"done\",\"new\":1}\n");
+    let said = nvmfctl(&["--socket", socket.to_str().unwrap(), "leave"]);
+    answer.join().unwrap();
+    assert_eq!(
+        said,
+        Said::out("nvmfd ends; what the kernel serves goes on\n")
+    );
+}
+
+#[test]
 fn a_file_is_checked_without_a_daemon() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("nvmfd.toml");

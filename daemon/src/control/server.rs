@@ -318,11 +318,13 @@ impl Desk {
     }
 }
 
-/// What a line asks for. Another version is told of as such, whatever else the line says.
+/// What a line asks for. Another version is told of as such, whatever else the line says; but the
+/// daemon of any version can be asked to leave, or no upgrade could move the version.
 fn read_request(line: &[u8]) -> Result<Request, Failure> {
     #[derive(Deserialize)]
     struct Versioned {
         version: u32,
+        request: Option<String>,
     }
     let bad = |error: serde_json::Error| {
         // It may quote the client, at any length.
@@ -331,8 +333,11 @@ fn read_request(line: &[u8]) -> Result<Request, Failure> {
         let kind = FailureKind::Request;
         Failure { kind, text }
     };
-    let Versioned { version } = serde_json::from_slice(line).map_err(bad)?;
+    let Versioned { version, request } = serde_json::from_slice(line).map_err(bad)?;
     if version != VERSION {
+        if request.as_deref() == Some("leave") {
+            return Ok(Request::Leave);
+        }
         let release = env!("CARGO_PKG_VERSION");
         let text = format!(
             "the client speaks version {version} of the control protocol and nvmfd {release} \

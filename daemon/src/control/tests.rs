@@ -188,6 +188,20 @@ fn another_version_is_named_with_ours() {
 }
 
 #[test]
+fn a_client_of_any_version_can_ask_the_daemon_to_leave() {
+    let scene = scene(limits());
+    let monitor = scene.obedient();
+    let mut client = scene.client();
+    client
+        .say(b"{\"version\":7,\"request\":\"leave\",\"new\":1}\n")
+        .unwrap();
+    assert_eq!(client.answer(), Answer::Done);
+    drop(scene.questions);
+    scene.server.close().unwrap();
+    assert_eq!(monitor.join().unwrap(), [Request::Leave]);
+}
+
+#[test]
 fn a_line_without_an_end_is_not_kept() {
     let scene = scene(limits());
     let mut client = scene.client();

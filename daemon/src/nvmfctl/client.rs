@@ -29,6 +29,7 @@ impl Daemon {
     pub(super) fn ask(&self, request: Request) -> Result<Answer, CtlError> {
         let stream =
             UnixStream::connect(&self.socket).map_err(|source| self.unreachable(source))?;
+        let leaves = request == Request::Leave;
         let version = VERSION;
         let line = serde_json::to_vec(&Asked { version, request })
             .map_err(|error| CtlError::Talk(error.into()))?;
@@ -40,6 +41,10 @@ impl Daemon {
         }
         let line = Lines::of(&stream, ANSWER_MAX).next(PATIENCE);
         let line = line?.ok_or(CtlError::Ended)?;
+        // The daemon that is to go may be of another version than the one that comes.
+        if leaves && is_done(&line) {
+            return Ok(Answer::Done);
+        }
         let answer = read_answer(&line)?;
         if let Answer::Failed(failure) = answer {
             return Err(CtlError::Refused(failure));
@@ -125,6 +130,15 @@ fn read_answer(line: &[u8]) -> Result<Answer, CtlError> {
     }
     let Answered { answer, .. } = serde_json::from_slice(line).map_err(nonsense)?;
     Ok(answer)
+}
+
+/// Whether an answer of any version says that it is done.
+fn is_done(line: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Outcome {
+        answer: String,
+    }
+    serde_json::from_slice(line).is_ok_and(|outcome: Outcome| outcome.answer == "done")
 }
 
 fn is_closed(error: &io::Error) -> bool {
