@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::cli::CONFIG;
 use crate::control::message::{self, Whose};
 use crate::host::cli::HostCommand;
 
@@ -152,9 +153,6 @@ fn interval(text: &str) -> Result<Duration, String> {
         .filter(|it| (SHORTEST..=LONGEST).contains(it))
         .ok_or_else(|| "from 0.1 to 3600 seconds".into())
 }
-
-/// The configuration file of `service nvmfd`.
-const CONFIG: &str = "/usr/local/etc/nvmfd.toml";
 
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(3600);
