@@ -156,7 +156,7 @@ fn an_operator_sees_who_is_connected_and_ends_whom_he_wants() -> Result {
         session.hostid.as_deref(),
         Some("22000000010000000000000000000001")
     );
-    assert_eq!(session.peer, one.admin.stream().local_addr().ok());
+    assert_eq!(session.peer, one.admin.local_addr().ok());
     assert_eq!(session.local, Some(stage.address(1)));
     assert_eq!(session.io_queues, Some(2));
     let digests = (session.header_digest, session.data_digest);

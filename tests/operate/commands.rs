@@ -50,7 +50,7 @@ fn sessions_tell_who_is_connected_and_what_they_move() -> Result {
     assert_eq!((session.mode, session.subsystem.as_str()), (Mode::User, A));
     assert_eq!(session.hostnqn, name(7));
     assert_eq!(session.cntlid, host.admin.cntlid());
-    assert_eq!(session.peer, Some(host.admin.stream().local_addr()?));
+    assert_eq!(session.peer, Some(host.admin.local_addr()?));
     assert_eq!(session.io_queues, Some(1));
     assert_eq!(session.header_digest, Some(false));
     let traffic = session.traffic.expect("traffic");

@@ -70,6 +70,14 @@ impl Line {
         }
     }
 
+    /// Our address, as the target sees it unless it is behind something.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
     /// How long the target may take.
     pub fn patience(&self) -> Patience {
         self.patience

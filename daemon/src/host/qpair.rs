@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -94,6 +95,14 @@ impl Qpair {
                 }
             }
         }
+    }
+
+    /// Our address on its connection.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.line.local_addr()
     }
 
     /// The controller that the queue belongs to.
