@@ -24,10 +24,11 @@ pub fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            match &error {
+            if let StartupError::Config(problems) = &error {
                 // Several lines, each of which names the file.
-                StartupError::Config(problems) => eprint!("{problems}"),
-                error => eprintln!("nvmfd: {}", error.report()),
+                eprint!("{problems}");
+            } else {
+                eprintln!("nvmfd: {}", error.report());
             }
             error.exit().into()
         }

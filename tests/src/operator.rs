@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use nvmfd::control::message::{Answer, Answered, Asked, Request, Status, VERSION};
+use nvmfd::control::message::{Answer, Answered, Asked, Failure, Plan, Request, Status, VERSION};
 
 /// What a daemon answers.
 ///
@@ -33,10 +33,28 @@ pub fn ask(socket: &Path, request: Request) -> Answer {
 /// # Panics
 /// If it does not say.
 pub fn status(socket: &Path) -> Status {
-    match ask(socket, Request::Status) {
-        Answer::Status(status) => *status,
-        other => panic!("{other:?}"),
+    let answer = ask(socket, Request::Status);
+    let Answer::Status(status) = answer else {
+        panic!("{answer:?}")
+    };
+    *status
+}
+
+/// What a reload does or would do, by a daemon's answer.
+///
+/// # Errors
+/// What keeps it from that.
+///
+/// # Panics
+/// If it is another answer.
+pub fn planned(answer: Answer) -> Result<Plan, Failure> {
+    if let Answer::Failed(failure) = answer {
+        return Err(failure);
     }
+    let Answer::Plan(plan) = answer else {
+        panic!("{answer:?}")
+    };
+    Ok(plan)
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);

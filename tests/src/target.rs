@@ -235,11 +235,7 @@ impl Target {
     /// If it does not answer.
     pub fn reload(&self, config: &str) -> Result<Plan, Failure> {
         std::fs::write(self.directory.path().join(CONFIG), config).expect("a file");
-        match self.ask(Request::Reload) {
-            Answer::Plan(plan) => Ok(plan),
-            Answer::Failed(failure) => Err(failure),
-            other => panic!("{other:?}"),
-        }
+        operator::planned(self.ask(Request::Reload))
     }
 
     /// What a reload with this configuration would do.
@@ -251,11 +247,7 @@ impl Target {
     /// If it does not answer.
     pub fn plan(&self, config: &str) -> Result<Plan, Failure> {
         let (name, text) = ("plan".into(), config.into());
-        match self.ask(Request::Plan { name, text }) {
-            Answer::Plan(plan) => Ok(plan),
-            Answer::Failed(failure) => Err(failure),
-            other => panic!("{other:?}"),
-        }
+        operator::planned(self.ask(Request::Plan { name, text }))
     }
 
     /// What it has logged so far.

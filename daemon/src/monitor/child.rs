@@ -92,10 +92,12 @@ impl Child {
             started: SystemTime::now(),
             ended,
         };
-        match child.answer(Instant::now() + START_TIME)? {
-            ToMonitor::Hello { release } if release == crate::RELEASE => Ok(child),
-            ToMonitor::Hello { release } => Err(Lost::Replaced(release)),
-            other => Err(nonsense(&other)),
+        let ToMonitor::Hello { release } = child.answer(Instant::now() + START_TIME)? else {
+            return Err(Lost::Nonsense);
+        };
+        match release == crate::RELEASE {
+            true => Ok(child),
+            false => Err(Lost::Replaced(printable(&release))),
         }
     }
 
@@ -120,43 +122,44 @@ impl Child {
         message: &ToWorker,
         descriptor: Option<BorrowedFd<'_>>,
     ) -> Result<(), Lost> {
-        self.channel
-            .send(message, descriptor)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::WouldBlock => Lost::Silent,
-                _ => Lost::Gone,
-            })
+        self.channel.send(message, descriptor).map_err(|error| {
+            match error.kind() == io::ErrorKind::WouldBlock {
+                true => Lost::Silent,
+                false => Lost::Gone,
+            }
+        })
     }
 
     /// Waits until what was sent in pieces is served.
     pub(super) fn commit(&self) -> Result<(), Lost> {
         self.tell(&ToWorker::Commit, None)?;
-        match self.answer(Instant::now() + ANSWER_TIME)? {
-            ToMonitor::Committed(Ok(())) => Ok(()),
-            ToMonitor::Committed(Err(why)) => Err(Lost::Refused(printable(&why))),
-            other => Err(nonsense(&other)),
-        }
+        let ToMonitor::Committed(committed) = self.answer(Instant::now() + ANSWER_TIME)? else {
+            return Err(Lost::Nonsense);
+        };
+        committed.map_err(|why| Lost::Refused(printable(&why)))
     }
 
     /// Waits until nothing is being handed over. A hand-off can last as long as the kernel pleases.
     pub(super) fn hold_handoffs(&self) -> Result<(), Lost> {
         self.tell(&ToWorker::HoldHandoffs, None)?;
-        match self.answer(Instant::now() + HOLD_TIME)? {
-            ToMonitor::Held => Ok(()),
-            other => Err(nonsense(&other)),
-        }
+        let ToMonitor::Held = self.answer(Instant::now() + HOLD_TIME)? else {
+            return Err(Lost::Nonsense);
+        };
+        Ok(())
     }
 
     /// Connections in negotiation, and those that were refused.
     pub(super) fn counts(&self) -> Result<(u64, u64), Lost> {
         self.tell(&ToWorker::Count, None)?;
-        match self.answer(Instant::now() + ANSWER_TIME)? {
-            ToMonitor::Counts {
-                negotiating,
-                refused,
-            } => Ok((negotiating, refused)),
-            other => Err(nonsense(&other)),
-        }
+        let answer = self.answer(Instant::now() + ANSWER_TIME)?;
+        let ToMonitor::Counts {
+            negotiating,
+            refused,
+        } = answer
+        else {
+            return Err(Lost::Nonsense);
+        };
+        Ok((negotiating, refused))
     }
 
     /// Its sessions.
@@ -164,17 +167,16 @@ impl Child {
         self.tell(&ToWorker::Sessions, None)?;
         let deadline = Instant::now() + ANSWER_TIME;
         let mut sessions = Vec::new();
-        loop {
-            match self.answer(deadline)? {
-                ToMonitor::Sessions { part, more } if sessions.len() < SESSIONS_MAX => {
-                    sessions.extend(part);
-                    if !more {
-                        return Ok(sessions);
-                    }
-                }
-                other => return Err(nonsense(&other)),
+        while sessions.len() < SESSIONS_MAX {
+            let ToMonitor::Sessions { part, more } = self.answer(deadline)? else {
+                break;
+            };
+            sessions.extend(part);
+            if !more {
+                return Ok(sessions);
             }
         }
+        Err(Lost::Nonsense)
     }
 
     /// Its refusals.
@@ -182,26 +184,25 @@ impl Child {
         self.tell(&ToWorker::Refusals, None)?;
         let deadline = Instant::now() + ANSWER_TIME;
         let mut last: Vec<Refusal> = Vec::new();
-        loop {
-            match self.answer(deadline)? {
-                ToMonitor::Refusals { total, part, more } if last.len() < SESSIONS_MAX => {
-                    last.extend(part);
-                    if !more {
-                        return Ok(Refusals { total, last });
-                    }
-                }
-                other => return Err(nonsense(&other)),
+        while last.len() < SESSIONS_MAX {
+            let ToMonitor::Refusals { total, part, more } = self.answer(deadline)? else {
+                break;
+            };
+            last.extend(part);
+            if !more {
+                return Ok(Refusals { total, last });
             }
         }
+        Err(Lost::Nonsense)
     }
 
     /// Ends sessions; how many.
     pub(super) fn terminate(&self, whose: &Whose) -> Result<u64, Lost> {
         self.tell(&ToWorker::Terminate(whose.clone()), None)?;
-        match self.answer(Instant::now() + ANSWER_TIME)? {
-            ToMonitor::Terminated(count) => Ok(count),
-            other => Err(nonsense(&other)),
-        }
+        let ToMonitor::Terminated(count) = self.answer(Instant::now() + ANSWER_TIME)? else {
+            return Err(Lost::Nonsense);
+        };
+        Ok(count)
     }
 
     /// Ends it at once. What it had begun with a backend may or may not be done.
@@ -259,10 +260,6 @@ fn program() -> io::Result<PathBuf> {
         return Ok(itself);
     }
     std::env::current_exe()
-}
-
-fn nonsense(_: &ToMonitor) -> Lost {
-    Lost::Nonsense
 }
 
 /// A worker's words, fit for a log.

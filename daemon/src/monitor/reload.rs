@@ -14,7 +14,7 @@ use super::resources::Resources;
 use super::supply::Supply;
 use crate::config::{self, Config, Loaded, Problems};
 use crate::control::message::{Effect, Failure, FailureKind, Plan, Step};
-use crate::error::{StartupError, chain};
+use crate::error::chain;
 use crate::ipc::ToWorker;
 use crate::reconcile::{self, Desired, Step as KernelStep};
 
@@ -55,7 +55,7 @@ impl Monitor<'_> {
                     .into(),
             });
         };
-        let loaded = config::load(path).map_err(bad)?;
+        let loaded = config::load(path).map_err(|problems| bad(&problems))?;
         let next = self.next(loaded)?;
         let applied = self.apply(next);
         if applied.is_err() {
@@ -66,7 +66,7 @@ impl Monitor<'_> {
 
     /// What a reload of this text would do.
     pub(super) fn plan(&mut self, name: &str, text: &str) -> Result<Plan, Failure> {
-        let loaded = config::parse(text, name).map_err(bad)?;
+        let loaded = config::parse(text, name).map_err(|problems| bad(&problems))?;
         let planned = self.next(loaded).map(|next| next.plan);
         self.resources.lock_again();
         planned
@@ -76,8 +76,9 @@ impl Monitor<'_> {
     fn next(&mut self, loaded: Loaded) -> Result<Next, Failure> {
         let Loaded { config, warnings } = loaded;
         let (before, numbers) = (&self.resources, &mut self.numbers);
-        let resources = Resources::acquire(&config, before, numbers).map_err(failed)?;
-        let desired = kernel::desired(&config, self.host).map_err(failed)?;
+        let resources =
+            Resources::acquire(&config, before, numbers).map_err(|error| system(&error))?;
+        let desired = kernel::desired(&config, self.host).map_err(|error| system(&error))?;
         let mut plan = Plan {
             steps: changes(&self.config, &config),
             warnings: warnings.iter().map(|it| one_line(&warnings, it)).collect(),
@@ -85,7 +86,7 @@ impl Monitor<'_> {
         plan.steps.extend(resources.resized(before));
         let mut kernel = false;
         if !desired.ports().is_empty() || self.kernel.is_some() {
-            let ctl = &self.open_kernel().map_err(failed)?.ctl;
+            let ctl = &self.open_kernel().map_err(|error| system(&error))?.ctl;
             let observed = reconcile::observe(ctl);
             let observed = observed.map_err(|error| system(&error))?;
             let planned = reconcile::plan(&observed, &desired).map_err(|error| system(&error))?;
@@ -104,7 +105,9 @@ impl Monitor<'_> {
     }
 
     fn apply(&mut self, next: Next) -> Result<Plan, Failure> {
-        next.resources.listen_all().map_err(failed)?;
+        next.resources
+            .listen_all()
+            .map_err(|error| system(&error))?;
         if next.kernel {
             self.change_the_kernel(&next.desired)?;
         }
@@ -150,7 +153,7 @@ impl Monitor<'_> {
         }
         let ctl = match self.open_kernel() {
             Ok(kernel) => kernel.ctl.clone(),
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(system(&error)),
         };
         let Err(error) = reconcile::reconcile(&ctl, desired) else {
             return Ok(());
@@ -242,15 +245,11 @@ fn one_line(problems: &Problems, problem: &config::Problem) -> String {
     )
 }
 
-fn bad(problems: Problems) -> Failure {
+fn bad(problems: &Problems) -> Failure {
     Failure {
         kind: FailureKind::Config,
         text: problems.to_string(),
     }
-}
-
-fn failed(error: StartupError) -> Failure {
-    system(&error)
 }
 
 fn system(error: &dyn std::error::Error) -> Failure {

@@ -52,7 +52,8 @@ fn each_change_is_said_in_the_file_s_terms_with_what_hosts_notice() {
     use Effect::{Disconnects, NewConnections, NextStart, Nothing, Notice};
 
     let a = "nqn.2014-08.org.example:a";
-    let cases: [(&str, &str, &[(&str, Effect)]); 16] = [
+    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, Effect)]);
+    let cases: [Case<'_>; 16] = [
         (
             "ram = \"64m\"",
             "ram = \"128m\"",
