@@ -72,6 +72,11 @@ fn a_subsystem_in_the_kernel_comes_beside_one_in_user_mode() -> Result {
     };
     let modes: Vec<_> = sessions.sessions.iter().map(|it| it.mode).collect();
     assert_eq!(modes, [Mode::User, Mode::Kernel]);
+    let traffic = sessions.sessions[1].traffic.expect("the kernel counts");
+    assert_eq!((traffic.writes, traffic.bytes_written), (1, 8192));
+    let status = nvmfd_tests::operator::status(&target.socket());
+    let counted: Vec<_> = status.subsystems.iter().map(|it| it.traffic).collect();
+    assert_eq!(counted, [None, Some(traffic)]);
     // The other way round: A moves into the kernel, B out of it.
     let swapped = format!(
         "{HEAD}{}{}",

@@ -211,6 +211,8 @@ pub struct Subsystem {
     pub namespaces: Vec<Namespace>,
     /// How many sessions it has.
     pub sessions: u64,
+    /// In kernel mode, what hosts have read and written since the kernel's port was made.
+    pub traffic: Option<Traffic>,
 }
 
 /// A namespace.
@@ -280,7 +282,8 @@ pub struct Session {
     pub age: Option<u64>,
     /// Seconds since a command came.
     pub idle: Option<u64>,
-    /// What it has read and written.
+    /// What it has read and written. In kernel mode, where the kernel counts for all hosts of a subsystem
+    /// together, only the session of a host that is alone has it, those before it included.
     pub traffic: Option<Traffic>,
 }
 

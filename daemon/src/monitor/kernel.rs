@@ -5,11 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nvmf_kmod::request::{LunId, Storage, Which};
-use nvmf_kmod::{Ctl, CtlDevice, Kernel, module};
+use nvmf_kmod::request::{LunId, PortId, Statistics, Storage, Which};
+use nvmf_kmod::{Ctl, CtlDevice, Kernel, KernelError, module};
 use nvmf_proto::nqn::Nqn;
 use nvmf_proto::nvm::Geometry;
 use tracing::{info, warn};
@@ -17,7 +18,7 @@ use tracing::{info, warn};
 use crate::banner::Served;
 use crate::config::Config;
 use crate::config::model::{Disk, KernelLun, Medium, Namespaces, Subsystem};
-use crate::control::message::{Mode, Session};
+use crate::control::message::{Mode, Session, Traffic};
 use crate::engine::backend;
 use crate::error::{PathText, StartupError};
 use crate::identity::{self, HostIdentity, NamespaceIds};
@@ -118,13 +119,17 @@ impl OpenKernel {
             let mut all = config.subsystems.iter();
             all.any(|it| it.nqn.as_str() == nqn && is_kernel(it))
         };
-        let sessions = listed.sessions.into_iter().filter(|it| ours(&it.subnqn));
+        let traffic = self.traffic().map_err(StartupError::Kernel)?;
+        let listed: Vec<_> = listed.sessions.into_iter().collect();
+        // The kernel counts for each port: what a host has alone is its own.
+        let alone = |nqn: &str| listed.iter().filter(|it| it.subnqn == nqn).count() == 1;
+        let sessions = listed.iter().filter(|it| ours(&it.subnqn));
         Ok(sessions
             .map(|it| Session {
                 mode: Mode::Kernel,
-                subsystem: it.subnqn,
+                subsystem: it.subnqn.clone(),
                 cntlid: it.cntlid,
-                hostnqn: it.hostnqn,
+                hostnqn: it.hostnqn.clone(),
                 hostid: None,
                 peer: None,
                 local: None,
@@ -134,9 +139,37 @@ impl OpenKernel {
                 kato: None,
                 age: None,
                 idle: None,
-                traffic: None,
+                traffic: traffic
+                    .get(&it.subnqn)
+                    .copied()
+                    .filter(|_| alone(&it.subnqn)),
             })
             .collect())
+    }
+
+    /// What the hosts of each subsystem have read and written since its port was made.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn traffic(&self) -> Result<BTreeMap<String, Traffic>, KernelError> {
+        let counted = self.ctl.port_statistics()?;
+        let ports = self.ctl.ports()?.ports;
+        let traffic = ports.iter().filter_map(|port| {
+            let Statistics {
+                reads,
+                writes,
+                bytes_read,
+                bytes_written,
+            } = *counted.get(&PortId(port.id))?;
+            let traffic = Traffic {
+                reads,
+                writes,
+                bytes_read,
+                bytes_written,
+            };
+            Some((port.option("subnqn")?.to_owned(), traffic))
+        });
+        Ok(traffic.collect())
     }
 
     /// Sends hosts away that were taken off a list whose subsystem says so. The kernel ends all

@@ -21,6 +21,9 @@ impl Monitor<'_> {
     /// All of it.
     pub(super) fn status(&mut self) -> Status {
         let sessions = self.sessions().sessions;
+        let kernel = self.kernel.as_ref();
+        let traffic = kernel.and_then(|kernel| kernel.traffic().ok());
+        let traffic = traffic.unwrap_or_default();
         let (negotiating, refused) = self.ask(Child::counts).unwrap_or_default();
         let count = |nqn: &str| {
             let of_it = sessions.iter().filter(|it| it.subsystem == nqn);
@@ -48,12 +51,16 @@ impl Monitor<'_> {
                 .config
                 .subsystems
                 .iter()
-                .map(|it| self.subsystem(it, count(it.nqn.as_str())))
+                .map(|it| message::Subsystem {
+                    sessions: count(it.nqn.as_str()),
+                    traffic: traffic.get(it.nqn.as_str()).copied(),
+                    ..self.subsystem(it)
+                })
                 .collect(),
         }
     }
 
-    fn subsystem(&self, subsystem: &Subsystem, sessions: u64) -> message::Subsystem {
+    fn subsystem(&self, subsystem: &Subsystem) -> message::Subsystem {
         let named = subsystem.portals.iter();
         let portals = named.filter_map(|&index| Some(self.config.portals.get(index)?.name.clone()));
         message::Subsystem {
@@ -69,7 +76,8 @@ impl Monitor<'_> {
                 Hosts::Listed(hosts) => Some(hosts.iter().map(ToString::to_string).collect()),
             },
             namespaces: self.namespaces(subsystem),
-            sessions,
+            sessions: 0,
+            traffic: None,
         }
     }
 

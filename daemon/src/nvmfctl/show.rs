@@ -110,6 +110,15 @@ fn subsystem(subsystem: &Subsystem, paint: Paint) -> Vec<String> {
             }
         ),
     ];
+    if let Some(traffic) = &subsystem.traffic {
+        text.push(format!(
+            "  {} read, {} written, in {} and {} commands",
+            bytes(traffic.bytes_read),
+            bytes(traffic.bytes_written),
+            traffic.reads,
+            traffic.writes,
+        ));
+    }
     match subsystem.hosts.as_deref() {
         None => text.push("  any host may use it".into()),
         Some([]) => text.push("  no host may use it".into()),

@@ -69,6 +69,12 @@ fn a_status() -> Status {
                     },
                 ],
                 sessions: 1,
+                traffic: Some(Traffic {
+                    reads: 7,
+                    writes: 12,
+                    bytes_read: 3 << 30,
+                    bytes_written: 512,
+                }),
             },
             Subsystem {
                 nqn: "nqn.2014-08.org.example:empty".into(),
@@ -78,6 +84,7 @@ fn a_status() -> Status {
                 hosts: None,
                 namespaces: vec![],
                 sessions: 0,
+                traffic: None,
             },
         ],
     }
@@ -117,6 +124,7 @@ discovery  0.0.0.0:8009        discovery       10  off            off
 
 nqn.2014-08.org.example:vol0
   kernel mode, 1 session, serial number 5A1ED002AB5F, portals: front, back
+  3 GiB read, 512 B written, in 7 and 12 commands
   hosts that may use it:
     nqn.2014-08.org.nvmexpress:uuid:0c9a6ac5-3a5e-4bb0-8d36-5c83c65a3a4f
     nqn.2014-08.org.example:b
