@@ -4,12 +4,14 @@
 //! * [`admin`], [`io`]: commands executed.
 //! * [`pool`]: threads for what may sleep.
 //! * [`namespace`], [`backend`]: what is stored where.
+//! * [`record`], [`ledger`]: what was done, by a controller and in all.
 
 #![forbid(unsafe_code)]
 
 pub mod admin;
 pub mod backend;
 pub mod io;
+pub mod ledger;
 pub mod namespace;
 pub mod pool;
 pub mod record;

@@ -12,6 +12,7 @@ use nvmf_proto::nvm::Geometry;
 use tracing::error;
 
 use super::backend::{Backend, Character, DeviceSpec};
+use super::ledger::Ledger;
 use crate::identity::NamespaceIds;
 
 /// Highest NSID that can ever be there (NN). Hosts size tables by it.
@@ -114,7 +115,11 @@ impl fmt::Debug for Namespace {
 /// The namespaces of a subsystem, by NSID: the same object for as long as the subsystem lives, and
 /// what is in it can be replaced at any time.
 #[derive(Debug, Default)]
-pub struct Namespaces(ArcSwap<ByNsid>);
+pub struct Namespaces {
+    by_nsid: ArcSwap<ByNsid>,
+    /// What the subsystem's hosts have done with them.
+    pub ledger: Ledger,
+}
 
 type ByNsid = BTreeMap<u32, Arc<Namespace>>;
 
@@ -124,19 +129,22 @@ pub struct View(Guard<Arc<ByNsid>>);
 impl Namespaces {
     /// These namespaces.
     pub fn new(namespaces: impl IntoIterator<Item = Arc<Namespace>>) -> Self {
-        Self(ArcSwap::from_pointee(by_nsid(namespaces)))
+        Self {
+            by_nsid: ArcSwap::from_pointee(by_nsid(namespaces)),
+            ledger: Ledger::default(),
+        }
     }
 
     /// The namespaces there are now.
     pub fn load(&self) -> View {
-        View(self.0.load())
+        View(self.by_nsid.load())
     }
 
     /// Has these namespaces from now on. The NSIDs of those that came, went or are not the same
     /// object any more, ascending. Who has begun something with one that went goes on with it.
     pub fn replace(&self, namespaces: impl IntoIterator<Item = Arc<Namespace>>) -> Vec<u32> {
         let new = Arc::new(by_nsid(namespaces));
-        let old = self.0.swap(Arc::clone(&new));
+        let old = self.by_nsid.swap(Arc::clone(&new));
         let changed = |nsid: &&u32| match (old.get(nsid), new.get(nsid)) {
             (Some(old), Some(new)) => !Arc::ptr_eq(old, new),
             (Some(_), None) | (None, Some(_)) => true,
@@ -149,7 +157,7 @@ impl Namespaces {
     /// Puts everything written on stable storage. Failures are logged: nobody is left to tell.
     pub fn flush_all(&self) {
         // Owned, because flushes take their time.
-        let namespaces = self.0.load_full();
+        let namespaces = self.by_nsid.load_full();
         for namespace in namespaces.values().filter(|it| it.character.volatile_cache) {
             if let Err(error) = namespace.backend.flush() {
                 error!(device = %namespace.device, %error, "flushing failed");

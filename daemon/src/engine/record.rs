@@ -9,12 +9,15 @@ use std::time::Instant;
 use nvmf_proto::controller::{ErrorLog, IoStatistics};
 use nvmf_proto::nvm::{Command, Geometry};
 
+use super::ledger::Totals;
+
 /// Counters and errors of one controller, written by all of its queues.
 #[derive(Debug)]
 pub struct Record {
     since: Instant,
     reads: AtomicU64,
     writes: AtomicU64,
+    others: AtomicU64,
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
     media_errors: AtomicU64,
@@ -27,6 +30,7 @@ impl Default for Record {
             since: Instant::now(),
             reads: AtomicU64::new(0),
             writes: AtomicU64::new(0),
+            others: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
             media_errors: AtomicU64::new(0),
@@ -48,7 +52,10 @@ impl Record {
             | Command::WriteZeroes { .. }
             | Command::DatasetManagement { .. }
             | Command::Verify { .. }
-            | Command::Copy { .. } => return,
+            | Command::Copy { .. } => {
+                self.others.fetch_add(1, Relaxed);
+                return;
+            }
         };
         commands.fetch_add(1, Relaxed);
         bytes.fetch_add(extent.bytes(geometry), Relaxed);
@@ -68,6 +75,19 @@ impl Record {
             writes: self.writes.load(Relaxed),
             media_errors: self.media_errors.load(Relaxed),
             uptime: self.since.elapsed(),
+        }
+    }
+
+    /// All that was counted.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            reads: self.reads.load(Relaxed),
+            writes: self.writes.load(Relaxed),
+            others: self.others.load(Relaxed),
+            bytes_read: self.bytes_read.load(Relaxed),
+            bytes_written: self.bytes_written.load(Relaxed),
+            errors: self.errors().count(),
+            media_errors: self.media_errors.load(Relaxed),
         }
     }
 

@@ -101,6 +101,8 @@ impl Registry {
         admin: ConnectionId,
         origin: Origin,
     ) -> Result<Arc<Association>, ConnectReject> {
+        let engine = subsystem.as_ref().and_then(|it| it.namespaces());
+        let record = engine.map_or_else(Arc::default, |it| it.ledger.open());
         let mut state = self.lock();
         let cntlid = state.next_cntlid().ok_or(ConnectReject::BUSY)?;
         let association = Arc::new(Association {
@@ -114,7 +116,7 @@ impl Registry {
             last_command: AtomicU64::new(0),
             traffic: AtomicBool::new(false),
             write_cache: AtomicBool::new(true),
-            record: Arc::default(),
+            record,
             queues: Mutex::default(),
         });
         state.controllers.insert(cntlid, Arc::clone(&association));
