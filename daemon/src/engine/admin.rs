@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use nvmf_proto::connect::Connect;
 use nvmf_proto::controller::features::Feature;
+use nvmf_proto::controller::log_page::LogPage;
 use nvmf_proto::controller::{
     ABORTED, AdminCommand, Config, Controller, DiscoveryLog, Effect, Environment, Kind,
     NOT_ABORTED, Outcome,
@@ -171,6 +172,7 @@ impl Session {
     /// Completes the event requests for which there is an event.
     fn complete_events(&mut self) {
         while let Some((tag, completion)) = self.admin().and_then(|it| it.controller.next_event()) {
+            self.stats.told(completion.result);
             self.queue.complete(Tag::from(tag), completion);
         }
     }
@@ -329,7 +331,14 @@ impl Session {
                 }
                 self.complete(tag, completion);
             }
-            Outcome::Data(data) => self.queue.complete_read(tag, data),
+            Outcome::Data(data) => {
+                if let AdminCommand::GetLogPage(read) = &command
+                    && read.page == LogPage::Discovery
+                {
+                    self.stats.discovery_read();
+                }
+                self.queue.complete_read(tag, data);
+            }
             Outcome::Held => self.queue.hold(tag),
             Outcome::Abort { sqid, cid } => self.abort_command(tag, sqid, cid, turn),
         }

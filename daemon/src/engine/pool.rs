@@ -217,6 +217,15 @@ impl Pool {
         }
     }
 
+    /// Jobs that no thread has taken up.
+    pub fn waiting(&self) -> usize {
+        self.lanes().as_ref().map_or(0, |lanes| {
+            let namespaces = lanes.namespaces.values();
+            let waiting: usize = namespaces.map(|lane| lane.sender.len()).sum();
+            waiting + lanes.flush.len()
+        })
+    }
+
     /// Ends the threads once the jobs that are left have ended.
     pub fn stop(&self) {
         drop(self.lanes().take());

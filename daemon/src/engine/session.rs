@@ -29,6 +29,7 @@ use crate::worker::connection::Turn;
 use crate::worker::message::{ConnectionId, Message};
 use crate::worker::registry::Association;
 use crate::worker::snapshot::{IO_IN_CAPSULE, MAX_TRANSFER};
+use crate::worker::stats::Stats;
 
 /// Bytes that one connection may make us hold, brought or to be read. Beyond, its commands wait.
 const BACKLOG_MAX: u64 = 4 << 20;
@@ -53,6 +54,7 @@ pub struct Session {
     scarce: bool,
     stopping: Option<Instant>,
     ended: bool,
+    pub(super) stats: Arc<Stats>,
 }
 
 #[derive(Debug)]
@@ -92,6 +94,7 @@ impl Session {
             scarce: false,
             stopping: None,
             ended: false,
+            stats: Arc::clone(&turn.shared.stats),
         }
     }
 

@@ -186,6 +186,7 @@ impl Acceptor {
                 owner.send(Message::Evict(evicted.id));
             }
         }
+        self.shared.stats.accepted();
         reactor.add_load();
         reactor.send(Message::Accepted(Box::new(Accepted {
             stream,

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::snapshot::Limits;
 
@@ -48,6 +48,7 @@ pub(super) enum Source {
 pub struct Place {
     admission: Admission,
     id: PlaceId,
+    since: Instant,
 }
 
 /// The connection that has to make room.
@@ -77,6 +78,7 @@ impl Admission {
             Place {
                 admission: self.clone(),
                 id,
+                since: Instant::now(),
             },
             evicted,
         )
@@ -118,6 +120,11 @@ impl Place {
     /// Its name.
     pub fn id(&self) -> PlaceId {
         self.id
+    }
+
+    /// When it was taken.
+    pub fn since(&self) -> Instant {
+        self.since
     }
 
     /// Whether nobody else was given it meanwhile.

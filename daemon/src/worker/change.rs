@@ -97,9 +97,10 @@ impl Worker {
     /// The system's, when it has no threads left.
     pub fn set_kernel(&self, ctl: Ctl) -> io::Result<()> {
         if self.shared.handoffs.get().is_none() {
-            let (served, reactors) = (&self.shared.served, &self.shared.reactors);
-            let started = Handoffs::start(ctl, Arc::clone(served), Arc::clone(reactors))?;
-            self.shared.handoffs.get_or_init(|| started);
+            let shared = &self.shared;
+            let (served, reactors) = (Arc::clone(&shared.served), Arc::clone(&shared.reactors));
+            let started = Handoffs::start(ctl, served, reactors, Arc::clone(&shared.stats))?;
+            shared.handoffs.get_or_init(|| started);
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ use super::handoff::Departure;
 use super::message::ConnectionId;
 use super::snapshot::Portal;
 use super::socket::Socket;
+use super::stats::Stats;
 use crate::engine::{Executed, session::Session};
 use crate::log::{Quota, told};
 
@@ -361,6 +362,7 @@ impl Connection {
         poller: &Poller,
         turn: &mut Turn<'_>,
     ) {
+        self.count_end(reason, &turn.shared.stats);
         match &mut self.state {
             State::Leaving { .. } => return self.depart(poller, turn),
             State::Serving(session) => {
@@ -385,6 +387,7 @@ impl Connection {
                     )
                 {
                     turn.shared.refusals.note(self.peer, reason, None);
+                    turn.shared.stats.refusals.count(reason.into());
                 }
                 // What was refused has been told already; the rest is as common as port scanners are.
                 debug!(peer = %self.peer, %reason, "closed");
@@ -396,6 +399,16 @@ impl Connection {
             }
         }
         self.socket.deregister(poller);
+    }
+
+    /// Counts the end of a negotiation or of a queue. What is being closed has been counted, and what
+    /// leaves is counted where it goes.
+    fn count_end(&self, reason: CloseReason, stats: &Stats) {
+        match &self.state {
+            State::Negotiating { .. } => stats.negotiated(reason.into(), self.place.as_ref()),
+            State::Serving(_) => stats.endings.count(reason.into()),
+            State::Leaving { .. } | State::Closing { .. } => {}
+        }
     }
 
     /// The end here: the socket goes to the thread that hands over.

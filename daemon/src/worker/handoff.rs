@@ -33,6 +33,8 @@ use super::message::{Message, ReactorHandle, Refusal, Returned};
 use super::route::Route;
 use super::served::Served;
 use super::snapshot::{MAX_ADMIN_ENTRIES, MAX_IO_ENTRIES};
+use super::stats::Stats;
+use super::stats::reason::{Asked, Outcome};
 use crate::log::{Quota, told};
 
 /// Connections that wait for the thread. A host is told to come back rather than made to wait longer.
@@ -86,6 +88,7 @@ struct Desk {
     ctl: Ctl,
     served: Arc<Served>,
     reactors: Arc<[ReactorHandle]>,
+    stats: Arc<Stats>,
     /// How many wait from where.
     waiting: Mutex<HashMap<Source, usize>>,
     /// Nothing is handed over any more: what we have exported goes.
@@ -113,12 +116,14 @@ impl Handoffs {
         ctl: Ctl,
         served: Arc<Served>,
         reactors: Arc<[ReactorHandle]>,
+        stats: Arc<Stats>,
     ) -> io::Result<Self> {
         let (sender, departures) = bounded(WAITING_MAX);
         let desk = Arc::new(Desk {
             ctl,
             served,
             reactors,
+            stats,
             waiting: Mutex::default(),
             stopping: AtomicBool::new(false),
             hold: Mutex::default(),
@@ -141,6 +146,11 @@ impl Handoffs {
         let here = waiting.get(&Source::from(peer.ip()));
         here.is_some_and(|&count| count >= WAITING_PER_SOURCE_MAX)
             || self.sender().as_ref().is_none_or(Sender::is_full)
+    }
+
+    /// Connections that wait for the thread.
+    pub(super) fn waiting(&self) -> usize {
+        self.desk.waiting().values().sum()
     }
 
     /// Lets a connection go. If nobody can take it, its host is told to come back.
@@ -213,6 +223,9 @@ impl Desk {
                 .is_some_and(|place| !place.is_held())
             {
                 let reason = CloseReason::Evicted;
+                self.stats.refusals.count(reason.into());
+                let place = departure.place.as_ref();
+                self.stats.negotiated(Outcome::Evicted, place);
                 debug!(peer = %departure.peer, %reason, "closed");
             } else if departure.deadline <= Instant::now() {
                 if let Some(suppressed) = FAILURES.admit(Instant::now()) {
@@ -274,8 +287,16 @@ impl Desk {
             return self.put_back(departure, ConnectReject::BUSY);
         }
         let peer = departure.peer;
-        match self.ctl.hand_off(&departure.handoff, &mut departure.socket) {
+        let began = Instant::now();
+        let result = self.ctl.hand_off(&departure.handoff, &mut departure.socket);
+        let answered = result
+            .as_ref()
+            .map_or_else(|it| it.refused_for.into(), |()| Asked::Taken);
+        self.stats.handed(answered, began.elapsed());
+        match result {
             Ok(()) => {
+                let place = departure.place.as_ref();
+                self.stats.negotiated(Outcome::HandedOver, place);
                 if let Some(suppressed) = HANDED_OVER.admit(Instant::now()) {
                     info!(
                         suppressed = told(suppressed),
@@ -300,8 +321,12 @@ impl Desk {
                 }
                 // In every other case the kernel has the connection, and our descriptor is only to be
                 // closed.
-                if let Some(reject) = answer(&failed) {
-                    self.put_back(departure, reject);
+                match answer(&failed) {
+                    Some(reject) => self.put_back(departure, reject),
+                    None => {
+                        let place = departure.place.as_ref();
+                        self.stats.negotiated(Outcome::Refused, place);
+                    }
                 }
             }
         }
@@ -312,6 +337,8 @@ impl Desk {
         let Some(reactor) = self.reactors.get(departure.reactor) else {
             return;
         };
+        self.stats
+            .negotiated(Outcome::Refused, departure.place.as_ref());
         reactor.add_load();
         reactor.send(Message::Returned(Box::new(Returned {
             stream: departure.socket.into(),

@@ -15,6 +15,7 @@ pub mod change;
 pub mod close;
 pub mod connection;
 pub mod discovery;
+pub mod figures;
 pub mod handoff;
 pub mod message;
 pub mod operator;
@@ -26,6 +27,7 @@ pub mod route;
 pub mod served;
 pub mod snapshot;
 mod socket;
+pub mod stats;
 
 use std::io;
 use std::net::TcpListener;
@@ -44,6 +46,7 @@ use refusals::Refusals;
 use registry::Registry;
 use served::Served;
 use snapshot::Snapshot;
+use stats::Stats;
 
 use crate::engine::pool::Pool;
 
@@ -60,6 +63,8 @@ pub struct Shared {
     handoffs: OnceLock<Handoffs>,
     /// Bytes that all hosts together make us hold ([`crate::engine::session`] counts them).
     pub held: AtomicU64,
+    /// What is counted.
+    pub stats: Arc<Stats>,
     admission: Admission,
     refusals: Refusals,
     reactors: Arc<[ReactorHandle]>,
@@ -107,9 +112,11 @@ impl Worker {
         let handles: Arc<[ReactorHandle]> = handles.into();
         let pool = Pool::start(&handles, &snapshot.namespaces())?;
         let served = Arc::new(Served::new(snapshot));
+        let stats = Arc::<Stats>::default();
         let handoffs = OnceLock::new();
         if let Some(ctl) = ctl {
-            let started = Handoffs::start(ctl, Arc::clone(&served), Arc::clone(&handles))?;
+            let (served, reactors) = (Arc::clone(&served), Arc::clone(&handles));
+            let started = Handoffs::start(ctl, served, reactors, Arc::clone(&stats))?;
             handoffs.get_or_init(|| started);
         }
         let shared = Arc::new(Shared {
@@ -118,6 +125,7 @@ impl Worker {
             pool,
             handoffs,
             held: AtomicU64::new(0),
+            stats,
             admission: Admission::default(),
             refusals: Refusals::default(),
             reactors: handles,
@@ -135,6 +143,11 @@ impl Worker {
             threads,
             changing: Mutex::default(),
         })
+    }
+
+    /// What reactors share, for who watches them.
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// Ends in order: nothing new is accepted, I/O that has begun ends or is given up after a few

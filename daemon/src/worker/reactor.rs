@@ -21,6 +21,7 @@ use super::Shared;
 use super::close::CloseReason;
 use super::connection::{Connection, Turn};
 use super::message::{Accepted, ConnectionId, Message, Returned};
+use super::stats::reason::Outcome;
 
 /// Bytes read from one connection at a time, into a buffer that all share.
 const SCRATCH: usize = 256 * 1024;
@@ -184,11 +185,15 @@ impl Reactor {
         let snapshot = shared.served.load();
         let deadline = now + snapshot.limits.negotiation_time;
         // A portal that is gone has nothing to offer: the host finds it closed, as it will from now on.
-        match snapshot.portal(portal) {
-            Some(portal) => self.take_in(stream, |id, stream| {
-                Connection::new(id, stream, peer, portal, place, deadline)
-            }),
-            None => self.shared.reactors[self.index].drop_load(),
+        let Some(portal) = snapshot.portal(portal) else {
+            shared.stats.negotiated(Outcome::Stopped, Some(&place));
+            return self.shared.reactors[self.index].drop_load();
+        };
+        let taken_in = self.take_in(stream, |id, stream| {
+            Connection::new(id, stream, peer, portal, place, deadline)
+        });
+        if !taken_in {
+            shared.stats.outcomes.count(Outcome::Abandoned);
         }
     }
 
@@ -227,12 +232,12 @@ impl Reactor {
         });
     }
 
-    /// Finds a place for a connection, and lets it run.
+    /// Finds a place for a connection, and lets it run. Whether it is there.
     fn take_in(
         &mut self,
         mut stream: TcpStream,
         make: impl FnOnce(ConnectionId, TcpStream) -> io::Result<Connection>,
-    ) {
+    ) -> bool {
         let token = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
             self.places.len() - 1
@@ -256,11 +261,13 @@ impl Reactor {
                 let connection = self.places[token].insert(Box::new(connection));
                 enqueue(&mut self.runnable, connection);
                 self.arm(token);
+                true
             }
             // The peer is gone already (CVE-2026-74385): nothing was made yet, so nothing is left.
             Ok(_) | Err(_) => {
                 self.free.push(token);
                 self.shared.reactors[self.index].drop_load();
+                false
             }
         }
     }

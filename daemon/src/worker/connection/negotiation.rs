@@ -22,6 +22,7 @@ use crate::worker::handoff;
 use crate::worker::message::{ConnectionId, Refusal};
 use crate::worker::registry::Origin;
 use crate::worker::route::Route;
+use crate::worker::stats::reason::Outcome;
 
 /// Lines of refusals and violations. Peers cause them at will.
 static REFUSALS: Quota = Quota::new(50, Duration::from_secs(10));
@@ -96,7 +97,10 @@ impl Connection {
                 turn.shared.look_again(&association, &snapshot);
                 let session = Session::new(request, self.id, association, turn);
                 self.state = State::Serving(Box::new(session));
-                self.place = None;
+                let place = self.place.take();
+                turn.shared
+                    .stats
+                    .negotiated(Outcome::Served, place.as_ref());
             }
             Err(reject) => {
                 let reason = CloseReason::Refused(reject);
@@ -153,6 +157,7 @@ impl Connection {
         turn: &Turn<'_>,
     ) {
         take_note(turn.shared, self.peer, reason, connect, turn.now);
+        self.count_end(reason, &turn.shared.stats);
         self.unread = Vec::new();
         self.state = State::closing(outbox, reason, turn.now);
     }
@@ -225,6 +230,7 @@ fn take_note(
     now: Instant,
 ) {
     shared.refusals.note(peer, reason, connect);
+    shared.stats.refusals.count(reason.into());
     if let Some(suppressed) = REFUSALS.admit(now) {
         warn!(
             suppressed = told(suppressed),

@@ -1,0 +1,85 @@
+//! How the worker is at one moment, in numbers.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Shared;
+use crate::engine::ledger::Totals;
+
+/// What goes up and down, and what subsystems have done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figures {
+    /// Connections that reactors have, in negotiation or served.
+    pub connections: usize,
+    /// Connections that have a place among those in negotiation.
+    pub negotiating: usize,
+    /// Queues that wait for the kernel to take them.
+    pub handoffs_waiting: usize,
+    /// Bytes that all hosts together make us hold.
+    pub held: u64,
+    /// Jobs that wait for a thread of the pool.
+    pub jobs_waiting: usize,
+    /// Discovery controllers.
+    pub discoverers: usize,
+    /// The subsystems whose commands we execute.
+    pub subsystems: Vec<SubsystemFigures>,
+}
+
+/// The same of a subsystem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubsystemFigures {
+    /// Its name, as it is configured.
+    pub nqn: String,
+    /// Its controllers.
+    pub associations: usize,
+    /// I/O queues that they have.
+    pub io_queues: usize,
+    /// What its hosts have done.
+    pub totals: Totals,
+}
+
+impl Shared {
+    /// The figures of this moment; each by itself, for nothing stands still meanwhile.
+    pub fn figures(&self) -> Figures {
+        let mut discoverers = 0;
+        // By the engine, which a subsystem keeps when it is configured anew.
+        let mut live: HashMap<usize, (usize, usize)> = HashMap::new();
+        for association in self.registry.associations() {
+            match association.engine() {
+                None => discoverers += 1,
+                Some(engine) => {
+                    let (associations, queues) =
+                        live.entry(Arc::as_ptr(engine).addr()).or_default();
+                    *associations += 1;
+                    *queues += association.io_queues();
+                }
+            }
+        }
+        let snapshot = self.served.load();
+        let subsystems = snapshot.subsystems.iter().filter_map(|subsystem| {
+            let engine = subsystem.namespaces()?;
+            let (associations, io_queues) = live
+                .get(&Arc::as_ptr(engine).addr())
+                .copied()
+                .unwrap_or_default();
+            Some(SubsystemFigures {
+                nqn: subsystem.nqn.to_string(),
+                associations,
+                io_queues,
+                totals: engine.ledger.totals(),
+            })
+        });
+        Figures {
+            connections: self.reactors.iter().map(|it| it.load()).sum(),
+            negotiating: self.admission.pending(),
+            handoffs_waiting: self.handoffs.get().map_or(0, |it| it.waiting()),
+            held: self.held.load(Relaxed),
+            jobs_waiting: self.pool.waiting(),
+            discoverers,
+            subsystems: subsystems.collect(),
+        }
+    }
+}
