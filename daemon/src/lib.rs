@@ -19,6 +19,7 @@ pub mod identity;
 pub mod ipc;
 pub mod listen;
 pub mod log;
+pub mod metrics;
 pub mod monitor;
 pub mod nvmfctl;
 #[expect(unsafe_code, reason = "system calls that no crate wraps")]
