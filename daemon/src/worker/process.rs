@@ -26,6 +26,7 @@ use crate::ipc::channel::nonsense;
 use crate::ipc::message::PART_MAX;
 use crate::ipc::{Channel, ToMonitor, ToWorker};
 use crate::log::{self, Verbosity};
+use crate::metrics::Metrics;
 use crate::monitor::SIGNALS;
 use crate::os;
 
@@ -52,6 +53,7 @@ struct Process {
     /// The kernel that queues are handed to.
     ctl: Option<Ctl>,
     worker: Option<Worker>,
+    metrics: Option<Metrics>,
     assembly: Option<Assembly>,
     stock: Stock,
     draining: bool,
@@ -75,6 +77,7 @@ impl Process {
             verbosity: None,
             ctl: None,
             worker: None,
+            metrics: None,
             assembly: None,
             stock: Stock::default(),
             draining: false,
@@ -86,6 +89,9 @@ impl Process {
     fn run(mut self) -> io::Result<()> {
         while let Some((message, descriptor)) = self.channel.receive()? {
             if let ToWorker::Stop = message {
+                if let Some(metrics) = self.metrics {
+                    metrics.stop();
+                }
                 if let Some(worker) = self.worker {
                     worker.stop();
                 }
@@ -205,17 +211,19 @@ impl Process {
             stock,
         } = assembly.assemble(std::mem::take(&mut self.stock));
         self.stock = stock;
-        match &self.worker {
-            Some(worker) => worker.apply(change)?,
-            None => {
-                let worker =
-                    Worker::start(change.snapshot, change.listeners, threads, self.ctl.clone())?;
-                worker.drain(self.draining);
-                self.worker = Some(worker);
-            }
+        let Some(worker) = &self.worker else {
+            let worker =
+                Worker::start(change.snapshot, change.listeners, threads, self.ctl.clone())?;
+            worker.drain(self.draining);
+            let shared = worker.shared();
+            self.worker = Some(worker);
+            self.metrics = Some(Metrics::start(metrics, shared)?);
+            return Ok(());
+        };
+        if let Some(serving) = &self.metrics {
+            serving.apply(metrics)?;
         }
-        let _ = metrics;
-        Ok(())
+        worker.apply(change)
     }
 
     fn count(&self) -> io::Result<()> {
