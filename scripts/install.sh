@@ -58,6 +58,7 @@ each() {
 	for page in man/*.[1-9]; do
 		"$1" 644 "$page" "$man/man${page##*.}/${page##*/}"
 	done
+	"$1" 644 etc/grafana-nvmfd.json "$prefix/share/examples/nvmfd/grafana.json"
 	"$1" 644 :bash "$prefix/share/bash-completion/completions/nvmfctl"
 	"$1" 644 :zsh "$prefix/share/zsh/site-functions/_nvmfctl"
 	"$1" 644 :fish "$prefix/share/fish/vendor_completions.d/nvmfctl.fish"

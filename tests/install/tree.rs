@@ -5,14 +5,16 @@ use std::fs;
 use crate::place::{Place, good, present};
 
 /// In FreeBSD's places.
-pub(crate) const FREEBSD: [&str; 9] = [
+pub(crate) const FREEBSD: [&str; 11] = [
     "644 etc/nvmfd.toml.sample",
     "755 etc/rc.d/nvmfd",
     "755 sbin/nvmfctl",
     "755 sbin/nvmfd",
     "644 share/bash-completion/completions/nvmfctl",
+    "644 share/examples/nvmfd/grafana.json",
     "644 share/fish/vendor_completions.d/nvmfctl.fish",
     "644 share/man/man5/nvmfd.toml.5",
+    "644 share/man/man8/nvmfctl.8",
     "644 share/man/man8/nvmfd.8",
     "644 share/zsh/site-functions/_nvmfctl",
 ];
