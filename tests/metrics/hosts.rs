@@ -81,7 +81,7 @@ fn io_is_told_by_subsystem_and_stays_when_its_host_is_gone() -> Result {
 #[test]
 fn each_negotiation_has_one_outcome_and_refusals_have_reasons() -> Result {
     let limits = Limits {
-        negotiation_time: Duration::from_millis(300),
+        negotiation_time: Duration::from_secs(2),
         negotiations: 3,
         negotiations_per_address: 3,
     };
@@ -98,6 +98,7 @@ fn each_negotiation_has_one_outcome_and_refusals_have_reasons() -> Result {
     drop(Raw::connect(scene.io)?);
     let abandoned = of("negotiations_total", "outcome=\"abandoned\"");
     scene.await_value(&abandoned, 1.0);
+    scene.await_value("nvmfd_negotiations_in_progress", 0.0);
     let silent = [(); 4].map(|()| Raw::connect(scene.io));
     let timed_out = of("negotiations_total", "outcome=\"timed_out\"");
     let scrape = scene.await_value(&timed_out, 3.0);
