@@ -1,7 +1,7 @@
 //! An NVMe/TCP host in userland, for any target: what `nvmfctl host` is made of.
 //!
 //! [`cli`] is what can be asked, [`run`] does it. Below: [`qpair`] moves the bytes of `proto`'s
-//! host half over a [`line`], [`controller`] makes a controller ready and shuts it down,
+//! host half over a [`mod@line`], [`controller`] makes a controller ready and shuts it down,
 //! [`subsystem`] chooses which, [`disk`] moves a namespace's bytes, `command/` has the subcommands.
 //!
 //! A target is not trusted: whatever it sends is bounded before it is kept ([`facts`],

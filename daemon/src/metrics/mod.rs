@@ -2,7 +2,7 @@
 //!
 //! One thread serves them, apart from those that serve hosts: a scrape costs hosts nothing but the
 //! locks that the worker's figures take for a moment. Clients are as little trusted as hosts
-//! are, and bounded in number, bytes and time ([`server`]).
+//! are, and bounded in number, bytes and time (`server`).
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
 //! nvmfctl(8): asks the daemon over its control socket, and is a host of its own.
 //!
-//! `cli` is what can be asked for, [`run`] does it; `client` speaks to the daemon, `show` puts its
+//! `cli` is what can be asked for, `run` does it; `client` speaks to the daemon, `show` puts its
 //! answers in words, `top` watches it, `check` needs none. What is printed goes to standard output
 //! in one piece; warnings and errors go to standard error, and an error makes the exit status
 //! (`failure`).
