@@ -145,7 +145,7 @@ impl Stage {
         setup.arguments.extend(["--threads", "1"].map(String::from));
         let target = Target::with(&setup);
         let control = RemoteKernel::connect(kernel.socket())?;
-        let pinned = [(target.pid(), THEIRS), (std::process::id(), OURS)]
+        let pinned = [(target.worker(), THEIRS), (std::process::id(), OURS)]
             .map(|(process, core)| machine::pin(process, core));
         if pinned != [true; 2] {
             eprintln!("cores cannot be chosen here: figures say less");
@@ -160,7 +160,7 @@ impl Stage {
 
     /// A round of the daemon, one of the bare program, and requests alone.
     fn round(&self, case: &Case, bare: &Bare, time: Duration) -> Result<Measured, PeerError> {
-        let (subnqn, daemon) = (self.target.nqn(), self.target.pid());
+        let (subnqn, daemon) = (self.target.nqn(), self.target.worker());
         let before = (Spent::of(daemon), self.control.requests()?);
         let round = case.run(self.target.io(), &subnqn, Some(&*self.desk), time)?;
         let requests = self.control.requests()? - before.1;
@@ -186,7 +186,7 @@ impl Stage {
         self.desk.list(case.listed);
         let bare = Bare::start(case.clients)?;
         machine::pin(bare.pid(), THEIRS);
-        let ours = [self.target.pid(), bare.pid(), std::process::id()];
+        let ours = [self.target.worker(), bare.pid(), std::process::id()];
         let watch = Watch::start(&ours);
         let mut rounds = Vec::new();
         for round in 1..=options.rounds {
