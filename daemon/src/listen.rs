@@ -51,6 +51,29 @@ fn everywhere(listen: &Listen, port: u16, service: Service) -> Result<Vec<Bound>
     }
 }
 
+/// Those of everywhere that are missing, on the port of the one that is there. The machine may lack
+/// their family.
+///
+/// # Errors
+/// The first address that cannot be bound.
+pub fn bind_beside(
+    there: SocketAddr,
+    missing: &[SocketAddr],
+    service: Service,
+) -> Result<Vec<Bound>, StartupError> {
+    let mut bound = Vec::new();
+    for &wanted in missing {
+        let mut address = wanted;
+        address.set_port(there.port());
+        match bind_one(address) {
+            Ok(listener) => bound.push((wanted, listener)),
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err(StartupError::listening(address, service, error)),
+        }
+    }
+    Ok(bound)
+}
+
 fn try_everywhere(listen: &Listen) -> Result<Vec<Bound>, (SocketAddr, io::Error)> {
     let mut bound: Vec<Bound> = Vec::new();
     let mut absent = None;

@@ -1,8 +1,10 @@
 //! Reloads, with hosts that are connected: what concerns them they see, and nothing else.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
+use std::path::Path;
 
+use nix::fcntl::{Flock, FlockArg};
 use nvmf_proto::connect::ConnectReject;
 use nvmfd::control::message::{Effect, FailureKind};
 use nvmfd_tests::peer::{Host, HostOptions, PeerError, discover};
@@ -214,10 +216,7 @@ fn subsystems_and_portals_come_and_go() -> Result {
 
     target.reload(&one).unwrap();
     second.admin.await_end().unwrap_err();
-    assert!(
-        std::net::TcpStream::connect(address).is_err(),
-        "it is closed"
-    );
+    assert!(TcpStream::connect(address).is_err(), "it is closed");
     assert!(write(&mut first, 1, 0, pattern(1))?.is_success());
     let found = discover(target.discovery(), &HostOptions::default())?;
     assert!(found.iter().all(|entry| entry.subnqn != B));
@@ -248,6 +247,151 @@ fn digests_can_be_required() -> Result {
     };
     let mut with = Host::connect(target.io(), &nqn(A), &options)?;
     assert!(write(&mut with, 1, 0, pattern(3))?.is_success());
+    Ok(())
+}
+
+fn image(directory: &Path, name: &str, bytes: u64) -> std::io::Result<String> {
+    let path = directory.join(name);
+    fs::File::create(&path)?.set_len(bytes)?;
+    Ok(format!("path = {:?}", path.display().to_string()))
+}
+
+#[test]
+fn a_file_that_was_emptied_changes_nothing() -> Result {
+    let directory = tempfile::tempdir()?;
+    let path = image(directory.path(), "image", 8 << 20)?;
+    let list = [(1, "ram = \"8m\""), (2, path.as_str())];
+    let text = format!("{HEAD}{}", subsystem(A, &list));
+    let target = serving(&text);
+    let worker = target.worker();
+    let mut host = host(target.io(), A, 1)?;
+    assert!(write(&mut host, 1, 0, pattern(1))?.is_success());
+    fs::File::create(directory.path().join("image"))?;
+    let failure = target.reload(&text).unwrap_err();
+    assert!(failure.text.contains("is empty"), "{}", failure.text);
+    assert_eq!(target.worker(), worker);
+    assert_eq!(read(&mut host, 1, 0, 8192)?, Ok(pattern(1)));
+    Ok(())
+}
+
+#[test]
+fn what_one_subsystem_writes_others_show_in_any_order() -> Result {
+    let directory = tempfile::tempdir()?;
+    let path = image(directory.path(), "image", 8 << 20)?;
+    let readable = format!("{path}\nread-only = true");
+    let reader = subsystem(B, &[(1, &readable)]);
+    let writer = subsystem(A, &[(1, &path)]);
+    let target = serving(&format!("{HEAD}{reader}{writer}"));
+    let mut first = host(target.io(), A, 1)?;
+    let mut second = host(target.io(), B, 2)?;
+    assert!(write(&mut first, 1, 0, pattern(1))?.is_success());
+    assert_eq!(read(&mut second, 1, 0, 8192)?, Ok(pattern(1)));
+    assert!(!write(&mut second, 1, 0, pattern(2))?.is_success());
+    // The one goes and comes, the other never notices.
+    let request = await_events(&mut second)?;
+    target.reload(&format!("{HEAD}{reader}")).unwrap();
+    first.admin.await_end().unwrap_err();
+    let third = subsystem("nqn.2014-08.org.example:c", &[(1, &readable)]);
+    target
+        .reload(&format!("{HEAD}{third}{reader}{writer}"))
+        .unwrap();
+    let mut first = host(target.io(), A, 1)?;
+    let mut third = host(target.io(), "nqn.2014-08.org.example:c", 3)?;
+    assert!(write(&mut first, 1, 0, pattern(3))?.is_success());
+    for reader in [&mut second, &mut third] {
+        assert_eq!(read(reader, 1, 0, 8192)?, Ok(pattern(3)));
+    }
+    assert_eq!(namespaces(&mut second)?, [1]);
+    let _ = request;
+    Ok(())
+}
+
+#[test]
+fn a_writer_comes_to_what_was_only_read() -> Result {
+    let directory = tempfile::tempdir()?;
+    let path = image(directory.path(), "image", 8 << 20)?;
+    let reader = subsystem(B, &[(1, &format!("{path}\nread-only = true"))]);
+    let target = serving(&format!("{HEAD}{reader}"));
+    let mut second = host(target.io(), B, 2)?;
+    let both = format!("{HEAD}{reader}{}", subsystem(A, &[(1, &path)]));
+    target.reload(&both).unwrap();
+    let mut first = host(target.io(), A, 1)?;
+    assert!(write(&mut first, 1, 0, pattern(1))?.is_success());
+    assert_eq!(read(&mut second, 1, 0, 8192)?, Ok(pattern(1)));
+    Ok(())
+}
+
+#[test]
+fn a_reload_that_fails_leaves_what_is_only_read_locked() -> Result {
+    let directory = tempfile::tempdir()?;
+    let path = image(directory.path(), "image", 8 << 20)?;
+    let readable = format!("{path}\nread-only = true");
+    let before = format!("{HEAD}{}", subsystem(A, &[(1, &readable)]));
+    let target = serving(&before);
+    let missing = [(1, path.as_str()), (2, "path = \"/no/such/disk\"")];
+    let missing = format!("{HEAD}{}", subsystem(A, &missing));
+    for failure in [target.plan(&missing), target.reload(&missing)] {
+        assert!(failure.unwrap_err().text.contains("/no/such/disk"));
+        let file = fs::File::open(directory.path().join("image"))?;
+        assert!(
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err(),
+            "anybody could write it"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_file_that_took_another_s_name_is_served_by_a_reload() -> Result {
+    let directory = tempfile::tempdir()?;
+    let path = image(directory.path(), "image", 8 << 20)?;
+    let text = format!("{HEAD}{}", subsystem(A, &[(1, &path)]));
+    let target = serving(&text);
+    let mut host = host(target.io(), A, 1)?;
+    assert!(write(&mut host, 1, 0, pattern(1))?.is_success());
+    let request = await_events(&mut host)?;
+    image(directory.path(), "other", 16 << 20)?;
+    fs::rename(
+        directory.path().join("other"),
+        directory.path().join("image"),
+    )?;
+    let plan = target.plan(&text).unwrap();
+    assert!(plan.steps[0].what.contains("was replaced"), "{plan:?}");
+    assert_eq!(read(&mut host, 1, 0, 8192)?, Ok(pattern(1)), "not yet");
+    assert_eq!(target.reload(&text).unwrap(), plan);
+    assert_eq!(changed(&mut host, request)?, [1]);
+    assert_eq!(blocks(&mut host, 1)?, (16 << 20) / 512);
+    assert_eq!(read(&mut host, 1, 0, 8192)?, Ok(vec![0; 8192]));
+    Ok(())
+}
+
+#[test]
+fn a_wildcard_of_the_other_family_comes_and_goes() -> Result {
+    if TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("NOT RUN: this machine has no IPv6");
+        return Ok(());
+    }
+    // One that is free on all addresses of both.
+    let port = TcpListener::bind("[::]:0")?.local_addr()?.port();
+    let file = |wildcards: &str| {
+        let listen = format!("name = \"front\"\nlisten = [{wildcards}]");
+        let usual = "name = \"front\"\nlisten = [\"127.0.0.1:0\"]";
+        let text = format!("{HEAD}{}", subsystem(A, &[(1, "ram = \"8m\"")]));
+        text.replacen(usual, &listen, 1)
+    };
+    let four = format!("\"0.0.0.0:{port}\"");
+    let both = format!("{four}, \"[::]:{port}\"");
+    let target = serving(&file(&four));
+    let mut first = host((Ipv4Addr::LOCALHOST, port).into(), A, 1)?;
+    let six = (Ipv6Addr::LOCALHOST, port).into();
+    assert!(TcpStream::connect(six).is_err());
+    target.reload(&file(&both)).unwrap();
+    let mut second = host(six, A, 2)?;
+    target.reload(&file(&four)).unwrap();
+    assert!(TcpStream::connect(six).is_err());
+    for host in [&mut first, &mut second] {
+        assert!(write(host, 1, 0, pattern(1))?.is_success());
+    }
     Ok(())
 }
 

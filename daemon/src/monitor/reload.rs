@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use super::Monitor;
 use super::changes::changes;
+use super::child::Lost;
 use super::kernel;
 use super::resources::Resources;
 use super::supply::Supply;
@@ -32,6 +33,9 @@ impl Monitor<'_> {
     /// Reads the configuration file again and serves what it says.
     pub(super) fn reload(&mut self) -> Result<Plan, Failure> {
         let reloaded = self.try_reload();
+        if reloaded.is_err() {
+            self.resources.lock_again();
+        }
         self.reload_failed = reloaded.as_ref().err().map(|failure| failure.text.clone());
         reloaded
     }
@@ -56,12 +60,22 @@ impl Monitor<'_> {
             });
         };
         let loaded = config::load(path).map_err(|problems| bad(&problems))?;
-        let next = self.next(loaded)?;
-        let applied = self.apply(next);
-        if applied.is_err() {
-            self.resources.lock_again();
+        match self.next(loaded) {
+            Ok(next) => self.apply(next),
+            Err(failure) => {
+                self.let_kernel_go();
+                Err(failure)
+            }
         }
-        applied
+    }
+
+    /// Closes CTL again, if it was opened for a configuration that is not served.
+    fn let_kernel_go(&mut self) {
+        let needed = self.config.subsystems.iter().any(kernel::is_kernel);
+        if !needed && !self.worker_has_kernel {
+            // Another daemon may serve kernel mode.
+            self.kernel = None;
+        }
     }
 
     /// What a reload of this text would do.
@@ -69,6 +83,7 @@ impl Monitor<'_> {
         let loaded = config::parse(text, name).map_err(|problems| bad(&problems))?;
         let planned = self.next(loaded).map(|next| next.plan);
         self.resources.lock_again();
+        self.let_kernel_go();
         planned
     }
 
@@ -83,7 +98,7 @@ impl Monitor<'_> {
             steps: changes(&self.config, &config),
             warnings: warnings.iter().map(|it| one_line(&warnings, it)).collect(),
         };
-        plan.steps.extend(resources.resized(before));
+        plan.steps.extend(resources.changed(before));
         let mut kernel = false;
         if !desired.ports().is_empty() || self.kernel.is_some() {
             let ctl = &self.open_kernel().map_err(|error| system(&error))?.ctl;
@@ -114,7 +129,7 @@ impl Monitor<'_> {
         let Next {
             config,
             resources,
-            plan,
+            mut plan,
             ..
         } = next;
         for warning in &plan.warnings {
@@ -132,12 +147,14 @@ impl Monitor<'_> {
         if self.options.log.is_none() {
             self.verbosity.set(level);
         }
-        let told = self.tell_worker(&before, kernel_came);
+        if let Err(lost) = self.tell_worker(&before, kernel_came) {
+            let text = format!("{}; another is started, and serves this file", chain(&lost));
+            plan.warnings.push(text);
+        }
         if next.kernel {
             // Those that waited are judged by what is served now.
             let _ = self.ask(|worker| worker.tell(&ToWorker::ResumeHandoffs, None));
         }
-        told?;
         if let Some(kernel) = &self.kernel {
             kernel.revoke(&self.config);
         }
@@ -173,7 +190,7 @@ impl Monitor<'_> {
     }
 
     /// Has the worker serve what is served now. One that is gone will, when it is started again.
-    fn tell_worker(&mut self, before: &Resources, kernel_came: bool) -> Result<(), Failure> {
+    fn tell_worker(&mut self, before: &Resources, kernel_came: bool) -> Result<(), Lost> {
         use std::os::fd::AsFd;
 
         let Some(worker) = &self.worker else {
@@ -199,16 +216,8 @@ impl Monitor<'_> {
             })
             .and_then(|()| supply.give(worker));
         self.worker_has_kernel |= kernel_came;
-        if let Err(lost) = told {
-            let text = chain(&lost);
-            // Started again, it is given everything anew.
-            self.worker_lost(&lost);
-            return Err(Failure {
-                kind: FailureKind::System,
-                text,
-            });
-        }
-        Ok(())
+        // Started again, it is given everything anew.
+        told.inspect_err(|lost| self.worker_lost(lost))
     }
 }
 

@@ -7,9 +7,10 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use nvmf_proto::nqn::Nqn;
@@ -23,7 +24,6 @@ use crate::config::model::{
 use crate::control::message::{Effect, Step};
 use crate::engine::backend::{self, Facts, Opened};
 use crate::error::{Service, StartupError};
-use crate::identity;
 use crate::listen;
 
 /// Everything that a configuration needs.
@@ -60,6 +60,8 @@ pub(super) struct Held {
     pub(super) id: u64,
     /// What is known of it now.
     pub(super) facts: Facts,
+    /// As asked for.
+    medium: Medium,
     key: Key,
     opened: Arc<Opened>,
 }
@@ -67,10 +69,29 @@ pub(super) struct Held {
 /// By what storage is found again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Key {
-    /// A path that lasts.
-    Path(PathBuf),
+    /// A file, whatever its names: another one that took its name is another one.
+    File { device: u64, inode: u64 },
+    /// A disk.
+    Disk(u64),
     /// A RAM disk, by where it is.
     Ram(Nqn, u32),
+}
+
+impl Key {
+    fn of(nqn: &Nqn, nsid: u32, medium: &Medium) -> Result<Self, StartupError> {
+        let path = match medium {
+            Medium::Path(path) => path,
+            Medium::Ram(_) => return Ok(Self::Ram(nqn.clone(), nsid)),
+        };
+        let there = fs::metadata(path).map_err(|error| StartupError::opening(path, error))?;
+        Ok(match there.is_file() {
+            true => Self::File {
+                device: there.dev(),
+                inode: there.ino(),
+            },
+            false => Self::Disk(there.rdev()),
+        })
+    }
 }
 
 /// The last numbers that were given.
@@ -123,17 +144,30 @@ impl Resources {
             };
             resources.metrics.push((address, listener));
         }
-        for subsystem in &config.subsystems {
-            if let Namespaces::User(disks) = &subsystem.namespaces {
-                for (&nsid, disk) in disks {
-                    let held = hold(&subsystem.nqn, nsid, disk, &resources, before, numbers)?;
-                    resources
-                        .storage
-                        .insert((subsystem.nqn.clone(), nsid), held);
-                }
-            }
+        // Who writes comes first: who only reads the same storage is under its lock.
+        for access in [Access::ReadWrite, Access::ReadOnly] {
+            resources.open(config, access, before, numbers)?;
         }
         Ok(resources)
+    }
+
+    fn open(
+        &mut self,
+        config: &Config,
+        access: Access,
+        before: &Self,
+        numbers: &mut Numbers,
+    ) -> Result<(), StartupError> {
+        for subsystem in &config.subsystems {
+            let Namespaces::User(disks) = &subsystem.namespaces else {
+                continue;
+            };
+            for (&nsid, disk) in disks.iter().filter(|(_, disk)| disk.access == access) {
+                let held = hold(&subsystem.nqn, nsid, disk, self, before, numbers)?;
+                self.storage.insert((subsystem.nqn.clone(), nsid), held);
+            }
+        }
+        Ok(())
     }
 
     /// Lets hosts connect to everything that is bound.
@@ -156,17 +190,23 @@ impl Resources {
         Ok(())
     }
 
-    /// Storage that has another size than before.
-    pub(super) fn resized(&self, before: &Self) -> Vec<Step> {
-        let size = |((nqn, nsid), held): (&(Nqn, u32), &Held)| {
+    /// Storage that has another size than before, or is another although the file says the same.
+    pub(super) fn changed(&self, before: &Self) -> Vec<Step> {
+        let change = |((nqn, nsid), held): (&(Nqn, u32), &Held)| {
             let had = before.storage.get(&(nqn.clone(), *nsid))?;
             let bytes = held.facts.bytes;
-            (had.id == held.id && had.facts.bytes != bytes).then(|| Step {
-                what: format!("namespace {nsid} of {nqn} has {bytes} bytes from now on"),
-                effect: Effect::Notice,
-            })
+            let what = if had.medium == held.medium && had.key != held.key {
+                let device = held.medium.device();
+                format!("{device} of namespace {nsid} of {nqn} was replaced: serve the new one")
+            } else if had.id == held.id && had.facts.bytes != bytes {
+                format!("namespace {nsid} of {nqn} has {bytes} bytes from now on")
+            } else {
+                return None;
+            };
+            let effect = Effect::Notice;
+            Some(Step { what, effect })
         };
-        self.storage.iter().filter_map(size).collect()
+        self.storage.iter().filter_map(change).collect()
     }
 
     fn listen(
@@ -196,18 +236,19 @@ impl Resources {
                 ..Bound::clone(bound)
             });
         }
-        let wanted = match &portal.listen {
-            // One family may be absent, as it was before.
-            Listen::Everywhere { .. } if !kept.is_empty() => return Ok(()),
-            everywhere @ Listen::Everywhere { .. } => everywhere.clone(),
-            Listen::At(_) => Listen::At(missing),
-        };
-        for address in wanted.addresses() {
+        for &address in &missing {
             if let Some(taken) = before.in_the_way(address) {
                 return Err(StartupError::AddressOurs { address, taken });
             }
         }
-        for (wanted, listener) in listen::bind(&wanted, service)? {
+        let listeners = match (&portal.listen, &kept[..]) {
+            (everywhere @ Listen::Everywhere { .. }, []) => listen::bind(everywhere, service)?,
+            (Listen::Everywhere { .. }, [other, ..]) => {
+                listen::bind_beside(other.address, &missing, service)?
+            }
+            (Listen::At(_), _) => listen::bind(&Listen::At(missing), service)?,
+        };
+        for (wanted, listener) in listeners {
             let address = listener
                 .local_addr()
                 .map_err(|source| StartupError::System {
@@ -270,42 +311,55 @@ fn hold(
     before: &Resources,
     numbers: &mut Numbers,
 ) -> Result<Held, StartupError> {
-    let key = match &disk.medium {
-        Medium::Path(path) => Key::Path(identity::lasting_name(path)),
-        Medium::Ram(_) => Key::Ram(nqn.clone(), nsid),
-    };
-    let mut open = now.storage.values().chain(before.storage.values());
-    let there = open.find(|held| held.key == key && held.serves(disk.access));
-    let (id, opened) = match there {
-        Some(held) => (held.id, Arc::clone(&held.opened)),
+    let key = Key::of(nqn, nsid, &disk.medium)?;
+    let read_only = disk.access == Access::ReadOnly;
+    let open = || now.storage.values().chain(before.storage.values());
+    let there = open().find(|held| held.key == key && held.serves(disk.access));
+    let opened = match there {
+        Some(held) => Arc::clone(&held.opened),
         None => {
-            numbers.storage += 1;
-            let lesser = before.storage.values().find(|held| held.key == key);
-            // Its lock is for readers, and ours: it must not keep us from writing.
-            lesser.map_or(Ok(()), |held| held.lock(FlockOperation::Unlock))?;
-            let opened = backend::open(&disk.medium.device(), disk.access);
-            if opened.is_err() {
-                before.lock_again();
+            // Locks for readers, and ours, must not keep us from writing.
+            let readers = before.storage.values().filter(|held| held.key == key);
+            for held in readers {
+                held.lock(FlockOperation::Unlock)?;
             }
-            (numbers.storage, Arc::new(opened?))
+            Arc::new(backend::open(&disk.medium.device(), disk.access)?)
         }
     };
+    let shares = |held: &&Held| Arc::ptr_eq(&held.opened, &opened);
     let facts = match &disk.medium {
         // Memory is of the size that is asked for.
         Medium::Ram(size) => Facts {
             bytes: size.bytes(),
             ..opened.facts()
         },
-        Medium::Path(path) => opened
-            .look_again()
-            .map_err(|error| StartupError::opening(path, error))?,
+        Medium::Path(path) => match now.storage.values().find(shares) {
+            // It may grow while we look: it has one size for all.
+            Some(held) => held.facts,
+            None => opened
+                .look_again()
+                .map_err(|error| StartupError::opening(path, error))?,
+        },
+    };
+    if let (0, Medium::Path(path)) = (facts.bytes, &disk.medium) {
+        return Err(StartupError::DeviceEmpty {
+            path: path.as_path().into(),
+        });
+    }
+    // Memory is the same to who reads and who writes it; a descriptor makes a backend for one of them.
+    let memory = matches!(key, Key::Ram(..));
+    let same = |held: &&Held| shares(held) && (memory || held.facts.read_only == read_only);
+    let id = match open().find(same) {
+        Some(held) => held.id,
+        None => {
+            numbers.storage += 1;
+            numbers.storage
+        }
     };
     Ok(Held {
         id,
-        facts: Facts {
-            read_only: disk.access == Access::ReadOnly,
-            ..facts
-        },
+        facts: Facts { read_only, ..facts },
+        medium: disk.medium.clone(),
         key,
         opened,
     })
