@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -56,6 +56,12 @@ impl Channel {
     /// The system's, when it has no descriptors left.
     pub fn try_clone(&self) -> io::Result<Self> {
         self.0.try_clone().map(Self)
+    }
+
+    /// Ends it for all who have either end: whoever waits to receive is woken.
+    pub fn shut_down(&self) {
+        // It may have ended already.
+        let _ = rustix::net::shutdown(&self.0, Shutdown::Both);
     }
 
     /// Sends a message, and a descriptor with it, which stays the sender's too.

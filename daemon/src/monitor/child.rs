@@ -19,6 +19,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tracing::debug;
 
 use crate::control::message::{Refusal, Refusals, Session, Whose};
+use crate::ipc::message::PART_MAX;
 use crate::ipc::{Channel, ToMonitor, ToWorker};
 
 /// Why a worker is of no use any more.
@@ -70,6 +71,8 @@ impl Child {
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .stderr(stderr)
+            // What is served must not keep a file system from being unmounted.
+            .current_dir("/")
             // Signals of the terminal are the monitor's.
             .process_group(0)
             .spawn()
@@ -82,16 +85,7 @@ impl Child {
                 let _ = ended_sender.send(status);
             }
         });
-        let receiving = channel.try_clone().map_err(Lost::Start)?;
-        let (sender, answers) = bounded(ANSWERS_MAX);
-        thread::spawn(move || receive(&receiving, &sender));
-        let child = Self {
-            channel,
-            answers,
-            process,
-            started: SystemTime::now(),
-            ended,
-        };
+        let child = Self::of(channel, process, ended).map_err(Lost::Start)?;
         let ToMonitor::Hello { release } = child.answer(Instant::now() + START_TIME)? else {
             return Err(Lost::Nonsense);
         };
@@ -99,6 +93,20 @@ impl Child {
             true => Ok(child),
             false => Err(Lost::Replaced(printable(&release))),
         }
+    }
+
+    /// The process at the other end of `channel`.
+    fn of(channel: Channel, process: u32, ended: Receiver<ExitStatus>) -> io::Result<Self> {
+        let receiving = channel.try_clone()?;
+        let (sender, answers) = bounded(ANSWERS_MAX);
+        thread::spawn(move || receive(&receiving, &sender));
+        Ok(Self {
+            channel,
+            answers,
+            process,
+            started: SystemTime::now(),
+            ended,
+        })
     }
 
     /// Its process.
@@ -150,8 +158,17 @@ impl Child {
 
     /// Connections in negotiation, and those that were refused.
     pub(super) fn counts(&self) -> Result<(u64, u64), Lost> {
+        self.counts_within(ANSWER_TIME)
+    }
+
+    /// Whether it still listens to us, so that it can be asked to end.
+    pub(super) fn listens(&self) -> Result<(), Lost> {
+        self.counts_within(LISTEN_TIME).map(drop)
+    }
+
+    fn counts_within(&self, time: Duration) -> Result<(u64, u64), Lost> {
         self.tell(&ToWorker::Count, None)?;
-        let answer = self.answer(Instant::now() + ANSWER_TIME)?;
+        let answer = self.answer(Instant::now() + time)?;
         let ToMonitor::Counts {
             negotiating,
             refused,
@@ -165,35 +182,47 @@ impl Child {
     /// Its sessions.
     pub(super) fn sessions(&self) -> Result<Vec<Session>, Lost> {
         self.tell(&ToWorker::Sessions, None)?;
-        let deadline = Instant::now() + ANSWER_TIME;
-        let mut sessions = Vec::new();
-        while sessions.len() < SESSIONS_MAX {
-            let ToMonitor::Sessions { part, more } = self.answer(deadline)? else {
-                break;
+        self.parts(SESSIONS_MAX, |answer| {
+            let ToMonitor::Sessions { part, more } = answer else {
+                return None;
             };
-            sessions.extend(part);
-            if !more {
-                return Ok(sessions);
-            }
-        }
-        Err(Lost::Nonsense)
+            part.iter().all(is_short).then_some((part, more))
+        })
     }
 
     /// Its refusals.
     pub(super) fn refusals(&self) -> Result<Refusals, Lost> {
         self.tell(&ToWorker::Refusals, None)?;
-        let deadline = Instant::now() + ANSWER_TIME;
-        let mut last: Vec<Refusal> = Vec::new();
-        while last.len() < SESSIONS_MAX {
-            let ToMonitor::Refusals { total, part, more } = self.answer(deadline)? else {
-                break;
+        let mut all = 0;
+        let last: Vec<Refusal> = self.parts(REFUSALS_MAX, |answer| {
+            let ToMonitor::Refusals { total, part, more } = answer else {
+                return None;
             };
-            last.extend(part);
+            all = total;
+            Some((part, more))
+        })?;
+        Ok(Refusals { total: all, last })
+    }
+
+    /// A list that comes in parts, each with something in it, and no longer than lists get.
+    fn parts<T>(
+        &self,
+        max: usize,
+        mut part_of: impl FnMut(ToMonitor) -> Option<(Vec<T>, bool)>,
+    ) -> Result<Vec<T>, Lost> {
+        let deadline = Instant::now() + ANSWER_TIME;
+        let mut list = Vec::new();
+        loop {
+            let (part, more) = part_of(self.answer(deadline)?).ok_or(Lost::Nonsense)?;
+            let endless = more && part.is_empty();
+            if endless || part.len() > PART_MAX || list.len() + part.len() > max {
+                return Err(Lost::Nonsense);
+            }
+            list.extend(part);
             if !more {
-                return Ok(Refusals { total, last });
+                return Ok(list);
             }
         }
-        Err(Lost::Nonsense)
     }
 
     /// Ends sessions; how many.
@@ -217,6 +246,10 @@ impl Child {
     }
 
     fn answer(&self, deadline: Instant) -> Result<ToMonitor, Lost> {
+        if deadline < Instant::now() {
+            // What it says without an end is no answer.
+            return Err(Lost::Silent);
+        }
         self.answers
             .recv_deadline(deadline)
             .map_err(|error| match error {
@@ -229,6 +262,8 @@ impl Child {
 impl Drop for Child {
     /// A worker without its monitor is of no use to anybody.
     fn drop(&mut self) {
+        // Whoever else has its end of the channel has nobody at this one.
+        self.channel.shut_down();
         if self.ended.is_empty() {
             self.kill();
         }
@@ -253,6 +288,16 @@ fn receive(channel: &Channel, answers: &Sender<ToMonitor>) {
     }
 }
 
+/// Whether its texts are no longer than names get, so that all of them together are bounded.
+fn is_short(session: &Session) -> bool {
+    let texts = [
+        Some(&session.subsystem),
+        Some(&session.hostnqn),
+        session.hostid.as_ref(),
+    ];
+    texts.into_iter().flatten().all(|it| it.len() <= NQN_MAX)
+}
+
 /// This program, even if another has taken its name since.
 fn program() -> io::Result<PathBuf> {
     let itself = PathBuf::from("/proc/self/exe");
@@ -273,13 +318,19 @@ fn printable(text: &str) -> String {
 /// The argument by which the program knows that it is a worker.
 pub const WORKER: &str = "--worker";
 
+/// Bytes of a name.
+const NQN_MAX: usize = 223;
+
 const TEXT_MAX: usize = 1024;
 
 /// Answers that may wait; a worker that says more waits itself.
 const ANSWERS_MAX: usize = 64;
 
 /// More sessions than CNTLIDs is nonsense.
-const SESSIONS_MAX: usize = 1 << 17;
+const SESSIONS_MAX: usize = 1 << 16;
+
+/// More than a worker keeps of refusals is nonsense.
+const REFUSALS_MAX: usize = 1 << 10;
 
 /// What a worker may take to start.
 const START_TIME: Duration = Duration::from_secs(20);
@@ -287,5 +338,11 @@ const START_TIME: Duration = Duration::from_secs(20);
 /// What an answer may take.
 const ANSWER_TIME: Duration = Duration::from_secs(20);
 
+/// What the least answer may take, of a worker that has nothing else to do for us.
+const LISTEN_TIME: Duration = Duration::from_secs(10);
+
 /// What the kernel may take for the hand-off that is under way.
 const HOLD_TIME: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 use std::num::NonZeroUsize;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
 
 use nvmf_proto::nqn::Nqn;
 
@@ -25,9 +27,33 @@ pub(super) struct Supply<'a> {
     pub(super) has: &'a Resources,
 }
 
+/// A worker that takes the pieces, but not at its leisure.
+struct Delivery<'a> {
+    child: &'a Child,
+    until: Instant,
+}
+
+impl Delivery<'_> {
+    fn tell(&self, message: &ToWorker, descriptor: Option<BorrowedFd<'_>>) -> Result<(), Lost> {
+        match Instant::now() < self.until {
+            true => self.child.tell(message, descriptor),
+            false => Err(Lost::Silent),
+        }
+    }
+}
+
 impl Supply<'_> {
     /// Has the worker serve it from now on.
     pub(super) fn give(&self, child: &Child) -> Result<(), Lost> {
+        let delivery = Delivery {
+            child,
+            until: Instant::now() + DELIVERY_TIME,
+        };
+        self.deliver(&delivery)?;
+        child.commit()
+    }
+
+    fn deliver(&self, to: &Delivery<'_>) -> Result<(), Lost> {
         let limits = &self.config.limits;
         let begin = Begin {
             generation: self.generation,
@@ -36,24 +62,24 @@ impl Supply<'_> {
             negotiations: limits.negotiations.get(),
             negotiations_per_address: limits.negotiations_per_address.get(),
         };
-        child.tell(&ToWorker::Begin(begin), None)?;
+        to.tell(&ToWorker::Begin(begin), None)?;
         for bound in &self.resources.portals {
-            self.portal(child, bound)?;
+            self.portal(to, bound)?;
         }
         for subsystem in &self.config.subsystems {
-            self.subsystem(child, subsystem)?;
+            self.subsystem(to, subsystem)?;
         }
         for (address, listener) in &self.resources.metrics {
             use std::os::fd::AsFd;
 
             let known = self.has.metrics.iter().any(|(had, _)| had == address);
             let descriptor = (!known).then(|| listener.as_fd());
-            child.tell(&ToWorker::Metrics(*address), descriptor)?;
+            to.tell(&ToWorker::Metrics(*address), descriptor)?;
         }
-        child.commit()
+        Ok(())
     }
 
-    fn portal(&self, child: &Child, bound: &Bound) -> Result<(), Lost> {
+    fn portal(&self, to: &Delivery<'_>, bound: &Bound) -> Result<(), Lost> {
         let known = self.has.portals.iter().any(|had| had.id == bound.id);
         let portal = Portal {
             id: bound.id,
@@ -66,10 +92,10 @@ impl Supply<'_> {
             maxh2cdata: bound.portal.maxh2cdata,
         };
         let descriptor = (!known).then(|| bound.descriptor());
-        child.tell(&ToWorker::Portal(portal), descriptor)
+        to.tell(&ToWorker::Portal(portal), descriptor)
     }
 
-    fn subsystem(&self, child: &Child, subsystem: &Subsystem) -> Result<(), Lost> {
+    fn subsystem(&self, to: &Delivery<'_>, subsystem: &Subsystem) -> Result<(), Lost> {
         let message = crate::ipc::message::Subsystem {
             nqn: subsystem.nqn.to_string(),
             serial: kernel::serial(subsystem, self.host),
@@ -78,11 +104,11 @@ impl Supply<'_> {
             any_host: subsystem.hosts == Hosts::Any,
             terminate_on_revoke: subsystem.terminate_on_revoke,
         };
-        child.tell(&ToWorker::Subsystem(message), None)?;
+        to.tell(&ToWorker::Subsystem(message), None)?;
         if let Hosts::Listed(hosts) = &subsystem.hosts {
             let hosts: Vec<String> = hosts.iter().map(Nqn::to_string).collect();
             for part in hosts.chunks(HOSTS_MAX) {
-                child.tell(&ToWorker::Hosts(part.to_vec()), None)?;
+                to.tell(&ToWorker::Hosts(part.to_vec()), None)?;
             }
         }
         let Namespaces::User(disks) = &subsystem.namespaces else {
@@ -108,7 +134,7 @@ impl Supply<'_> {
                 .into_iter()
                 .any(|had| had.id == held.id && had.facts == held.facts);
             let descriptor = held.descriptor().filter(|_| !known);
-            child.tell(&ToWorker::Namespace(namespace), descriptor)?;
+            to.tell(&ToWorker::Namespace(namespace), descriptor)?;
         }
         Ok(())
     }
@@ -133,3 +159,6 @@ impl Resources {
 fn cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
+
+/// What all pieces together may take to be taken.
+const DELIVERY_TIME: Duration = Duration::from_secs(20);
