@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use nvmfd_tests::operator;
 use nvmfd_tests::target::Target;
 
-use crate::scene::{A, HEAD, Result, host, pattern, read, serving, subsystem, write};
+use crate::scene::{A, B, HEAD, Result, host, pattern, read, serving, subsystem, write};
 
 fn kill_worker(target: &Target, signal: Signal) {
     let worker = i32::try_from(target.worker()).expect("a process");
@@ -110,4 +110,35 @@ fn a_worker_that_hangs_is_given_up_when_it_is_asked() -> Result {
     assert!(write(&mut host, 1, 0, pattern(1))?.is_success());
     target.says("does not answer");
     Ok(())
+}
+
+#[test]
+fn a_reload_gets_by_a_worker_that_hangs() -> Result {
+    let directory = tempfile::tempdir()?;
+    let text = file(directory.path());
+    let target = serving(&text);
+    let worker = target.worker();
+    kill_worker(&target, Signal::SIGSTOP);
+    let more = format!("{text}{}", subsystem(B, &[(1, "ram = \"8m\"")]));
+    let plan = target.reload(&more).unwrap();
+    assert!(
+        plan.warnings
+            .iter()
+            .any(|it| it.contains("does not answer")),
+        "{plan:?}"
+    );
+    await_another(&target, worker);
+    assert_eq!(operator::status(&target.socket()).reload_failed, None);
+    let mut host = host(target.io(), B, 1)?;
+    assert!(write(&mut host, 1, 0, pattern(1))?.is_success());
+    Ok(())
+}
+
+#[test]
+fn a_worker_that_hangs_does_not_keep_the_daemon_from_ending() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut target = serving(&file(directory.path()));
+    kill_worker(&target, Signal::SIGSTOP);
+    assert!(target.stop().success(), "{}", target.log());
+    assert!(!target.socket().exists());
 }

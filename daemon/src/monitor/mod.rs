@@ -23,6 +23,7 @@ mod status;
 mod supply;
 
 use std::ffi::OsString;
+use std::iter;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -103,11 +104,18 @@ impl Monitor<'_> {
                 after(due.saturating_duration_since(Instant::now()))
             });
             select! {
-                recv(signals) -> signal => match signal {
-                    Ok(Signal::SIGHUP) if self.options.config.is_some() => self.reload_by_signal(),
-                    Ok(signal) => return End::Stop(signal),
-                    Err(_) => return End::Stop(Signal::SIGTERM),
-                },
+                recv(signals) -> signal => {
+                    let signal = signal.unwrap_or(Signal::SIGTERM);
+                    // One reload is enough for all that wait, and the end does not wait for it.
+                    let mut waiting = iter::once(signal).chain(signals.try_iter());
+                    let reloads = |signal: &Signal| {
+                        *signal == Signal::SIGHUP && self.options.config.is_some()
+                    };
+                    match waiting.find(|signal| !reloads(signal)) {
+                        Some(end) => return End::Stop(end),
+                        None => self.reload_by_signal(),
+                    }
+                }
                 recv(questions) -> question => {
                     let Ok(question) = question else { continue };
                     if let Some(end) = self.answer(question) {
@@ -195,6 +203,8 @@ impl Monitor<'_> {
         error!(reason = %crate::error::chain(lost), "the worker is given up");
         if let Some(worker) = &self.worker {
             worker.kill();
+            // From its end on it hands nothing over, and writes nothing that the next one may read.
+            let _ = worker.ended().recv_timeout(LAST_WORDS);
         }
         self.schedule_restart();
     }
@@ -232,6 +242,8 @@ impl Monitor<'_> {
 
     /// Ends the worker in order, and waits until it has ended: from then on nothing is handed over.
     fn stop_worker(&mut self) {
+        // One that hangs would not hear of it.
+        let _ = self.ask(Child::listens);
         let Some(worker) = self.worker.take() else {
             return;
         };
@@ -239,10 +251,17 @@ impl Monitor<'_> {
             warn!("the worker does not listen any more");
             worker.kill();
         }
-        // As long as its kernel and its disks take; a second signal does not wait.
-        let _ = worker.ended().recv();
+        // Its kernel and its disks may be slow; a second signal does not wait.
+        if worker.ended().recv_timeout(STOP_TIME).is_err() {
+            warn!("the worker does not end in order");
+            worker.kill();
+            let _ = worker.ended().recv_timeout(LAST_WORDS);
+        }
     }
 }
+
+/// What a worker may take to end in order.
+const STOP_TIME: Duration = Duration::from_secs(120);
 
 /// How long after a worker's last words its end may show.
 const LAST_WORDS: Duration = Duration::from_millis(500);

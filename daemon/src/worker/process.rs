@@ -12,8 +12,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 use nvmf_kmod::{Ctl, CtlDevice};
 use tracing::error;
 use tracing::level_filters::LevelFilter;
@@ -34,7 +35,9 @@ use crate::os;
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     os::set_title(c"nvmfd: worker");
     // They are the monitor's, which decides what they mean.
-    let signals: SigSet = SIGNALS.into_iter().collect();
+    let mut signals: SigSet = SIGNALS.into_iter().collect();
+    // A terminal may stop who writes to it from another process group than the one before it.
+    signals.add(Signal::SIGTTOU);
     // Only a set that is none is refused.
     let _ = signals.thread_block();
     match Process::start(arguments).and_then(Process::run) {
@@ -92,6 +95,12 @@ impl Process {
                 if let Some(metrics) = self.metrics {
                     metrics.stop();
                 }
+                let monitor = self.channel.try_clone()?;
+                // It says no more; its end does not wait for our disks either.
+                thread::spawn(move || {
+                    let _ = monitor.receive::<ToWorker>();
+                    std::process::exit(0)
+                });
                 if let Some(worker) = self.worker {
                     worker.stop();
                 }
