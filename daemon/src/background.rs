@@ -9,8 +9,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::process;
 
+use nix::fcntl::OFlag;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe, setsid};
+use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 
 use crate::error::StartupError;
 use crate::os;
@@ -27,7 +28,8 @@ pub struct Starting {
 /// # Errors
 /// [`StartupError::System`] when the system cannot fork.
 pub fn fork() -> Result<Starting, StartupError> {
-    let (from_child, to_parent) = pipe().map_err(|errno| failed(errno.into()))?;
+    // Not the worker's: its parent would wait for it.
+    let (from_child, to_parent) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.into()))?;
     match os::fork().map_err(failed)? {
         Some(child) => {
             drop(to_parent);

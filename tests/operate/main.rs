@@ -7,4 +7,5 @@ mod commands;
 mod kernel;
 mod reload;
 mod scene;
+mod start;
 mod worker;

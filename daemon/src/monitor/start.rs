@@ -77,6 +77,10 @@ pub fn run(mut options: Options, host: &HostIdentity) -> Result<(), StartupError
     options.config = options.config.map(|path| absolute(&path));
     options.socket = options.socket.map(|path| absolute(&path));
     options.pid_file = absolute(&options.pid_file);
+    #[cfg(feature = "fake")]
+    {
+        options.ctl = options.ctl.map(|path| absolute(&path));
+    }
     let (config, warnings) = load(&options)?;
     if let Some(warnings) = warnings {
         eprint!("{warnings}");
@@ -149,6 +153,8 @@ impl Monitor<'_> {
         let server = match self.begin(starting, pidfile, sender) {
             Ok(server) => server,
             Err(error) => {
+                // Nothing is handed over any more.
+                self.stop_worker();
                 self.take_back(exported.as_ref(), &signals);
                 return Err(error);
             }
@@ -246,9 +252,14 @@ impl Monitor<'_> {
             pidfile.write()?;
         }
         let server = self.serve_operators(questions)?;
-        self.announce()?;
-        if let Some(starting) = starting {
-            starting.leave_terminal(self.config.log.destination == Some(Destination::Stderr))?;
+        let keep_stderr = self.config.log.destination == Some(Destination::Stderr);
+        let announced = self.announce().and_then(|()| match starting {
+            Some(starting) => starting.leave_terminal(keep_stderr),
+            None => Ok(()),
+        });
+        if let Err(error) = announced {
+            close(server);
+            return Err(error);
         }
         for subsystem in &self.config.subsystems {
             info!(subsystem = %subsystem.nqn, "serving");
@@ -323,11 +334,15 @@ impl Monitor<'_> {
             let _ = reply.send(Answer::Done);
         }
         drop(questions);
-        if let Some(Err(error)) = server.map(Server::close) {
-            warn!(%error, "cannot remove the control socket");
-        }
+        close(server);
         info!("stopped");
         withdrawn
+    }
+}
+
+fn close(server: Option<Server>) {
+    if let Some(Err(error)) = server.map(Server::close) {
+        warn!(%error, "cannot remove the control socket");
     }
 }
 
