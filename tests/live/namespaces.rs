@@ -19,6 +19,9 @@ use crate::stage::{
 
 const PIECE: usize = 4096;
 
+/// Often enough that a command is between its look at the namespace and its thread.
+const GROWTHS: u64 = 500;
+
 fn write(queue: &mut Qpair, nsid: u32, lba: u64, data: &[u8]) -> Result<Status> {
     let mut sqe = nvm_sqe(nvm::WRITE, lba, data.len());
     sqe.nsid = nsid.into();
@@ -199,6 +202,48 @@ fn a_file_grows_and_keeps_what_it_holds() -> Result {
     assert_eq!(read(queue, 2, beyond)?.1, [2; PIECE]);
     assert_eq!(read(queue, 2, 0)?.1, [1; PIECE]);
     Ok(())
+}
+
+#[test]
+fn a_file_that_grows_again_and_again_fails_no_command() -> Result {
+    let mut stage = Stage::start();
+    let (file, opened) = file(1 << 20);
+    stage.subsystem().namespaces()[0] = Arc::new(served(1, &opened));
+    stage.apply();
+    let options = HostOptions {
+        io_queues: 4,
+        ..HostOptions::default()
+    };
+    let mut host = stage.connect(&options)?;
+    let queues = std::mem::take(&mut host.io);
+    let goes_on = AtomicBool::new(true);
+    thread::scope(|scope| {
+        let goes_on = &goes_on;
+        let writers: Vec<_> = queues
+            .into_iter()
+            .map(|mut queue| {
+                scope.spawn(move || -> Result {
+                    while goes_on.load(Ordering::Relaxed) {
+                        let status = write(&mut queue, 1, 0, &[1; PIECE])?;
+                        assert!(status.is_success(), "{status}");
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        for grown in 1..=GROWTHS {
+            let bytes = (1 << 20) + grown * 512;
+            file.as_file().set_len(bytes).expect("space");
+            let namespaces = stage.subsystem().namespaces();
+            namespaces[0] = Arc::new(served(1, &opened).succeeding(&namespaces[0]));
+            stage.apply();
+        }
+        goes_on.store(false, Ordering::Relaxed);
+        for writer in writers {
+            writer.join().expect("an error was answered")?;
+        }
+        Ok(())
+    })
 }
 
 #[test]

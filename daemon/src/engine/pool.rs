@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, Sender};
 use nvmf_proto::nvm::{Command, Extent};
 use nvmf_proto::queue::Tag;
 
-use super::namespace::{Namespace, Namespaces, View};
+use super::namespace::{Gate, Namespace, Namespaces, View};
 use super::{Executed, io as commands};
 use crate::worker::message::{ConnectionId, Message, ReactorHandle};
 
@@ -115,11 +115,12 @@ struct Lanes {
 #[derive(Debug)]
 struct Lane {
     sender: Sender<Job>,
-    /// Kept, so that no other namespace can have its address while there is a lane of that name.
-    _namespace: Arc<Namespace>,
+    /// Kept, so that no other can have its address while there is a lane of that name.
+    _gate: Arc<Gate>,
 }
 
-/// Names a namespace's lane: the address of the namespace.
+/// Names a namespace's lane: the address of its gate. So a namespace that has grown, say, has the lane of
+/// the one before, and a command that was begun on that one finds it.
 type LaneId = usize;
 
 impl Pool {
@@ -173,7 +174,7 @@ impl Pool {
             let sender = lane(&name, most.min(share), &self.reactors, &mut threads)?;
             let lane = Lane {
                 sender,
-                _namespace: Arc::clone(namespace),
+                _gate: Arc::clone(&namespace.gate),
             };
             made.push((lane_of(namespace), lane));
         }
@@ -246,7 +247,7 @@ impl Pool {
 }
 
 fn lane_of(namespace: &Arc<Namespace>) -> LaneId {
-    Arc::as_ptr(namespace).addr()
+    Arc::as_ptr(&namespace.gate).addr()
 }
 
 /// Starts the threads of one lane.

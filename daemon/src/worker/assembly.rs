@@ -141,7 +141,8 @@ impl Assembly {
         let placed = match before {
             Some(same) if same.message == message => same.clone(),
             other => {
-                let succeeds = other.map(|it| Arc::clone(&it.namespace));
+                let is_it = |it: &&Placed| it.message.storage == message.storage;
+                let succeeds = other.filter(is_it).map(|it| Arc::clone(&it.namespace));
                 let backend = stock.backend(message.storage, message.facts, descriptor)?;
                 let ids = NamespaceIds {
                     uuid: Uuid::from_bytes(message.uuid),
