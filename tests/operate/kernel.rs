@@ -195,7 +195,7 @@ fn a_reload_that_the_kernel_refuses_goes_back() -> Result {
     let request = await_events(&mut host)?;
     target.reload(&after).unwrap();
     assert_eq!(ours(&kernel), (1, 2));
-    let _ = (request, changed);
+    assert_eq!(changed(&mut host, request)?, [2]);
     kernel.is_well();
     Ok(())
 }

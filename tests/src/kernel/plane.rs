@@ -1,11 +1,12 @@
 //! The fake kernel's queues, served by nvmfd's own userspace engine.
 //!
 //! What nvmft does differently from that engine is not played: CNTLIDs begin at 1 and are not reused
-//! at once, permanent refusals have Do Not Retry set, and a LUN that is mapped or unmapped while its
-//! port is online shows when the port is enabled the next time. Commands are counted when they begin,
-//! Compare reads, and what is asked about a namespace or has a list of ranges is not counted.
+//! at once, and permanent refusals have Do Not Retry set. Commands are counted when they begin,
+//! Compare reads, and what is asked about a namespace or has a list of ranges is not counted. What is
+//! mapped or unmapped while its port is online is told to hosts, and a new size is not, as in FreeBSD.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use nvmf_kmod::Errno;
@@ -14,21 +15,41 @@ use nvmf_proto::connect::ConnectReject;
 use nvmfd::config::model::{Access, Digest, Hosts, SqFlowControl};
 use nvmfd::control::message::Whose;
 use nvmfd::engine::backend::ram::{Ram, RamSize};
-use nvmfd::engine::backend::{self, Backend, DeviceSpec};
+use nvmfd::engine::backend::{self, Backend, DeviceSpec, Opened, from_parts};
 use nvmfd::engine::namespace::{Namespace, Namespaces};
 use nvmfd::engine::record::Record;
 use nvmfd::identity::NamespaceIds;
 use nvmfd::worker::Worker;
+use nvmfd::worker::change::Change;
 use nvmfd::worker::snapshot::{Engine, Limits, Portal, PortalKind, Snapshot, Subsystem, offer};
 use uuid::Uuid;
 
 /// One worker for each port that is online.
 #[derive(Debug, Default)]
 pub struct EnginePlane {
-    ports: RwLock<HashMap<u32, Worker>>,
+    ports: RwLock<HashMap<u32, Online>>,
     /// RAM disks by the instance of their LUN: they outlive the port that shows them.
     ram: Mutex<HashMap<u64, Arc<Ram>>>,
     counters: Mutex<HashMap<u32, Counters>>,
+}
+
+/// A port that hosts use.
+#[derive(Debug)]
+struct Online {
+    worker: Worker,
+    port: PortView,
+    /// What hosts see, by NSID; the worker has it as `namespaces`.
+    shown: BTreeMap<u32, Shown>,
+    namespaces: Arc<Namespaces>,
+}
+
+/// A LUN that is a namespace.
+#[derive(Debug)]
+struct Shown {
+    instance: u64,
+    /// Its file or disk, with the lock.
+    opened: Option<Opened>,
+    namespace: Arc<Namespace>,
 }
 
 /// What the controllers of one port have counted. It outlives them.
@@ -73,95 +94,179 @@ impl EnginePlane {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn backend(&self, lun: &LunView) -> Option<(DeviceSpec, Arc<dyn Backend>)> {
-        let opened = match &lun.storage {
-            StorageView::Ramdisk { .. } => {
-                let size = RamSize::from_bytes(lun.size)?;
-                let mut disks = self.ram.lock().unwrap_or_else(PoisonError::into_inner);
-                let disk = disks
-                    .entry(lun.instance)
-                    .or_insert_with(|| Arc::new(Ram::new(size)));
-                let disk: Arc<dyn Backend> = Arc::<Ram>::clone(disk);
-                return Some((DeviceSpec::Ram(size), disk));
-            }
-            StorageView::Block(None) => return None,
-            StorageView::Block(Some(path)) => {
-                let device = DeviceSpec::Path(path.clone());
-                let opened = backend::open(&device, Access::ReadWrite);
-                opened.map(|opened| (device, opened.backend()))
-            }
+    /// A LUN as namespace `nsid`, which was `before`: one that was modified keeps its storage.
+    fn show(&self, nsid: u32, lun: &LunView, before: Option<Shown>) -> Option<Shown> {
+        let before = before.filter(|it| it.instance == lun.instance);
+        let ids = identifiers(lun);
+        if let StorageView::Ramdisk { .. } = &lun.storage {
+            let size = RamSize::from_bytes(lun.size)?;
+            let backend: Arc<dyn Backend> = self.memory(lun.instance, size);
+            let namespace = Namespace::new(nsid, DeviceSpec::Ram(size), backend, ids);
+            return Some(Shown::new(lun, None, namespace, before.as_ref()));
+        }
+        let StorageView::Block(Some(path)) = &lun.storage else {
+            return None;
         };
-        match opened {
-            Ok(opened) => Some(opened),
+        let device = DeviceSpec::Path(path.clone());
+        let (opened, before) = match before {
+            Some(mut before) => (before.opened.take(), Some(before)),
+            None => (None, None),
+        };
+        let opened = match opened.map_or_else(|| backend::open(&device, Access::ReadWrite), Ok) {
+            Ok(opened) => opened,
             Err(error) => {
                 eprintln!("fake kernel: LUN {}: {}", lun.id, error.report());
+                return None;
+            }
+        };
+        match serve(&opened) {
+            Ok(backend) => {
+                let namespace = Namespace::new(nsid, device, backend, ids);
+                Some(Shown::new(lun, Some(opened), namespace, before.as_ref()))
+            }
+            Err(error) => {
+                eprintln!("fake kernel: LUN {}: {error}", lun.id);
                 None
             }
         }
     }
 
-    fn snapshot(&self, port: &PortView) -> Snapshot {
-        let namespaces = port.namespaces.iter().filter_map(|(&nsid, lun)| {
-            let (device, backend) = self.backend(lun)?;
-            let namespace = Namespace::new(nsid, device, backend, identifiers(lun));
-            Some(Arc::new(namespace))
-        });
-        let subsystem = Subsystem {
-            nqn: port.subnqn.parse().expect("the kernel has judged it"),
-            serial: port.serial.clone(),
-            portals: [port.portid].into(),
-            hosts: Hosts::Any,
-            engine: Engine::Userspace(Arc::new(Namespaces::new(namespaces))),
-            terminate_on_revoke: false,
-        };
-        Snapshot {
-            generation: 1,
-            portals: vec![Arc::new(Portal {
-                id: port.portid,
-                name: port.id.to_string(),
-                kind: PortalKind::Io,
-                address: ([0, 0, 0, 0], 0).into(),
-                offer: offer(
-                    Digest::Allow,
-                    Digest::Allow,
-                    256 << 10,
-                    SqFlowControl::Optional,
-                ),
-            })],
-            subsystems: vec![Arc::new(subsystem)],
-            limits: Limits::default(),
+    /// The RAM disk of a LUN, which has this size now.
+    fn memory(&self, instance: u64, size: RamSize) -> Arc<Ram> {
+        let mut disks = self.ram.lock().unwrap_or_else(PoisonError::into_inner);
+        let disk = disks.entry(instance);
+        let disk = disk.or_insert_with(|| Arc::new(Ram::new(size)));
+        let now = disk.geometry();
+        if now.blocks * u64::from(now.block_size) != size.bytes() {
+            *disk = Arc::new(disk.resized(size));
         }
+        Arc::clone(disk)
+    }
+}
+
+/// A backend on what is open, as large as it is now.
+fn serve(opened: &Opened) -> io::Result<Arc<dyn Backend>> {
+    let descriptor = opened.descriptor().map(|it| it.try_clone_to_owned());
+    from_parts(opened.look_again()?, descriptor.transpose()?).map_err(io::Error::other)
+}
+
+impl Shown {
+    fn new(
+        lun: &LunView,
+        opened: Option<Opened>,
+        namespace: Namespace,
+        before: Option<&Self>,
+    ) -> Self {
+        let namespace = match before {
+            Some(before) => namespace.succeeding(&before.namespace),
+            None => namespace,
+        };
+        Self {
+            instance: lun.instance,
+            opened,
+            namespace: Arc::new(namespace),
+        }
+    }
+}
+
+impl Online {
+    fn start(port: PortView, shown: BTreeMap<u32, Shown>) -> io::Result<Self> {
+        let all = shown.values().map(|it| Arc::clone(&it.namespace));
+        let namespaces = Arc::new(Namespaces::new(all));
+        let worker = Worker::start(snapshot(&port, &namespaces), Vec::new(), 1, None)?;
+        Ok(Self {
+            worker,
+            port,
+            shown,
+            namespaces,
+        })
+    }
+
+    fn all(&self) -> Vec<Arc<Namespace>> {
+        let shown = self.shown.values();
+        shown.map(|it| Arc::clone(&it.namespace)).collect()
+    }
+
+    /// Has hosts see what is shown, and tells them what is another namespace.
+    fn update(&self) -> io::Result<()> {
+        self.worker.apply(Change {
+            snapshot: snapshot(&self.port, &self.namespaces),
+            listeners: Vec::new(),
+            namespaces: vec![(Arc::clone(&self.namespaces), self.all())],
+        })
+    }
+}
+
+fn snapshot(port: &PortView, namespaces: &Arc<Namespaces>) -> Snapshot {
+    let subsystem = Subsystem {
+        nqn: port.subnqn.parse().expect("the kernel has judged it"),
+        serial: port.serial.clone(),
+        portals: [port.portid].into(),
+        hosts: Hosts::Any,
+        engine: Engine::Userspace(Arc::clone(namespaces)),
+        terminate_on_revoke: false,
+    };
+    Snapshot {
+        generation: 1,
+        portals: vec![Arc::new(Portal {
+            id: port.portid,
+            name: port.id.to_string(),
+            kind: PortalKind::Io,
+            address: ([0, 0, 0, 0], 0).into(),
+            offer: offer(
+                Digest::Allow,
+                Digest::Allow,
+                256 << 10,
+                SqFlowControl::Optional,
+            ),
+        })],
+        subsystems: vec![Arc::new(subsystem)],
+        limits: Limits::default(),
     }
 }
 
 impl Plane for EnginePlane {
     fn online(&self, port: PortView) {
-        let worker = Worker::start(self.snapshot(&port), Vec::new(), 1, None);
-        match worker {
-            Ok(worker) => drop(
-                self.ports
-                    .write()
-                    .expect("no panic")
-                    .insert(port.id, worker),
-            ),
-            Err(error) => eprintln!("fake kernel: port {}: {error}", port.id),
+        let id = port.id;
+        let luns = port.namespaces.iter();
+        let shown = luns.filter_map(|(&nsid, lun)| Some((nsid, self.show(nsid, lun, None)?)));
+        let shown = shown.collect();
+        match Online::start(port, shown) {
+            Ok(online) => drop(self.ports.write().expect("no panic").insert(id, online)),
+            Err(error) => eprintln!("fake kernel: port {id}: {error}"),
         }
     }
 
     fn offline(&self, port: u32) {
-        let worker = self.ports.write().expect("no panic").remove(&port);
-        if let Some(worker) = worker {
-            worker.stop();
+        let online = self.ports.write().expect("no panic").remove(&port);
+        if let Some(online) = online {
+            online.worker.stop();
         }
     }
 
-    fn mapped(&self, port: u32, nsid: u32, _: Option<LunView>) {
-        eprintln!("fake kernel: port {port}: namespace {nsid} changes at the next enable");
+    fn mapped(&self, port: u32, nsid: u32, lun: Option<LunView>) {
+        let mut ports = self.ports.write().expect("no panic");
+        let Some(online) = ports.get_mut(&port) else {
+            return;
+        };
+        let before = online.shown.remove(&nsid);
+        let instance = lun.as_ref().map(|lun| lun.instance);
+        let is_same = before.is_some() && before.as_ref().map(|it| it.instance) == instance;
+        let shown = lun.and_then(|lun| self.show(nsid, &lun, before));
+        online.shown.extend(shown.map(|shown| (nsid, shown)));
+        if is_same {
+            // FreeBSD BUG: ctl_lun_capacity_changed() has a unit attention for SCSI's hosts, and nvmft
+            // does not hear of it. What is the same already is not told.
+            online.namespaces.replace(online.all());
+        }
+        if let Err(error) = online.update() {
+            eprintln!("fake kernel: port {port}: namespace {nsid}: {error}");
+        }
     }
 
     fn hand_off(&self, port: u32, queue: TakenQueue) -> Result<(), Errno> {
         let ports = self.ports.read().expect("no panic");
-        let worker = ports.get(&port).ok_or(Errno::ENXIO)?;
+        let worker = &ports.get(&port).ok_or(Errno::ENXIO)?.worker;
         let is_admin = queue.qid() == 0;
         let admitted = queue
             .handoff()
@@ -183,8 +288,8 @@ impl Plane for EnginePlane {
         let ports = self.ports.read().expect("no panic");
         let mut sessions: Vec<_> = ports
             .iter()
-            .flat_map(|(&port, worker)| {
-                let sessions = worker.sessions().into_iter();
+            .flat_map(|(&port, online)| {
+                let sessions = online.worker.sessions().into_iter();
                 sessions.map(move |session| Session {
                     port,
                     cntlid: session.cntlid,
@@ -204,8 +309,8 @@ impl Plane for EnginePlane {
     }
 
     fn terminate(&self, port: u32, cntlid: u16) {
-        if let Some(worker) = self.ports.read().expect("no panic").get(&port) {
-            worker.terminate(&Whose::Cntlid(cntlid));
+        if let Some(online) = self.ports.read().expect("no panic").get(&port) {
+            online.worker.terminate(&Whose::Cntlid(cntlid));
         }
     }
 }
