@@ -8,8 +8,8 @@ use nvmfd_tests::peer::{Host, HostOptions};
 use nvmfd_tests::target::Target;
 
 use crate::scene::{
-    A, B, HEAD, Result, await_events, changed, host, name, namespaces, nqn, pattern, read, setup,
-    subsystem, subsystem_for, write,
+    A, B, HEAD, Result, await_events, blocks, changed, host, name, namespaces, nqn, pattern, read,
+    setup, subsystem, subsystem_for, write,
 };
 
 fn in_kernel(nqn: &str, namespaces: &[(u32, &str)]) -> String {
@@ -51,6 +51,30 @@ fn a_namespace_comes_and_goes_and_io_goes_on() -> Result {
             .steps
             .is_empty()
     );
+    kernel.is_well();
+    Ok(())
+}
+
+#[test]
+fn a_file_that_has_grown_is_larger_to_hosts_that_look_and_nobody_is_told() -> Result {
+    let kernel = Kernel::start();
+    let directory = tempfile::tempdir()?;
+    let image = directory.path().join("image");
+    fs::File::create(&image)?.set_len(4 << 20)?;
+    let path = format!("path = {:?}", image.display().to_string());
+    let text = format!("{HEAD}{}", in_kernel(A, &[(1, &path)]));
+    let target = serving(&kernel, &text);
+    let mut host = host(target.io(), A, 1)?;
+    assert!(write(&mut host, 1, 16, pattern(7))?.is_success());
+    let file = fs::OpenOptions::new().write(true).open(&image)?;
+    file.set_len(8 << 20)?;
+    let plan = target.reload(&text).unwrap();
+    let effects: Vec<_> = plan.steps.iter().map(|it| it.effect).collect();
+    assert_eq!(effects, [Effect::NewConnections], "{plan:?}");
+    assert_eq!(blocks(&mut host, 1)?, 16384);
+    assert!(write(&mut host, 1, 16384 - 16, pattern(8))?.is_success());
+    assert_eq!(read(&mut host, 1, 16, 8192)?, Ok(pattern(7)));
+    assert_eq!(ours(&kernel), (1, 1));
     kernel.is_well();
     Ok(())
 }

@@ -258,6 +258,10 @@ fn desired_lun(nqn: &Nqn, nsid: u32, lun: &KernelLun) -> Result<DesiredLun, Star
         }
     };
     let mut ours = OurLun::identified(storage, &ids);
+    if let Medium::Path(path) = &disk.medium {
+        // One that cannot be looked at keeps the size that the kernel knows.
+        ours.bytes = backend::size_of(path).ok();
+    }
     ours.blocksize = block_size.unwrap_or(0);
     if let (None, Some(eui64)) = (disk.ids.nguid, disk.ids.eui64) {
         ours.eui = Some(eui64.iter().map(|byte| format!("{byte:02x}")).collect());

@@ -232,9 +232,9 @@ fn step(step: &KernelStep) -> Step {
         | KernelStep::CreateLun { .. }
         | KernelStep::CreatePort(_)
         | KernelStep::Enable(_) => Effect::Nothing,
-        KernelStep::ModifyLun { .. } | KernelStep::Map { .. } | KernelStep::Unmap { .. } => {
-            Effect::Notice
-        }
+        // FreeBSD BUG: ctl_lun_capacity_changed() tells SCSI's hosts, and NVMe's nothing.
+        KernelStep::ModifyLun { .. } => Effect::NewConnections,
+        KernelStep::Map { .. } | KernelStep::Unmap { .. } => Effect::Notice,
     };
     Step {
         what: format!("kernel: {step}"),

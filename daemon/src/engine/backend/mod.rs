@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 pub use facts::{Facts, Kind, PartsError, from_parts};
 pub use nvmf_proto::nvm::Geometry;
-pub use opened::{Medium, Opened, look_at, open};
+pub use opened::{Medium, Opened, look_at, open, size_of};
 
 use crate::error::PathText;
 

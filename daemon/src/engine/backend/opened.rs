@@ -83,6 +83,18 @@ pub fn look_at(path: &Path) -> Result<Medium, StartupError> {
     }
 }
 
+/// How large a file or disk is now.
+///
+/// # Errors
+/// The system's: a disk can be in use by somebody who lets nobody else look.
+pub fn size_of(path: &Path) -> io::Result<u64> {
+    let metadata = fs::metadata(path)?;
+    match os::is_disk(metadata.file_type()) {
+        true => Ok(os::disk_facts(&File::open(path)?)?.bytes),
+        false => Ok(metadata.len()),
+    }
+}
+
 impl Opened {
     fn ram(size: RamSize, access: Access) -> Self {
         Self {
