@@ -5,7 +5,8 @@
 //! which is a process of its own (`vm/kernel.rs`): what the host then does proves negotiation, exports,
 //! hand-off and adoption, not FreeBSD's nvmft. With `--target nvmet` the guest exercises Linux's own
 //! target instead, which shows that the exercise is right. What cannot run here is reported as
-//! skipped, with the reason.
+//! skipped, with the reason. Most steps have a daemon that was started from its command line; then one
+//! is served from a file and reloaded (`vm/guest/reload.sh`, the files: `vm/config.rs`).
 //!
 //! Everything runs in a network namespace of its own: ports and addresses are free, and nothing
 //! gets out. Nothing is left running however this program ends.
@@ -27,6 +28,8 @@ use target::Target;
 
 #[path = "vm/capture.rs"]
 mod capture;
+#[path = "vm/config.rs"]
+mod config;
 #[path = "vm/guest.rs"]
 mod guest;
 #[path = "vm/kernel.rs"]

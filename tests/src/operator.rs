@@ -1,6 +1,6 @@
 //! An operator's end of the control socket, for what tests want to know of a daemon.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -12,20 +12,24 @@ use nvmfd::control::message::{Answer, Answered, Asked, Failure, Plan, Request, S
 /// # Panics
 /// If it does not.
 pub fn ask(socket: &Path, request: Request) -> Answer {
+    try_ask(socket, request).expect("the daemon answers")
+}
+
+/// What a daemon answers, if it does.
+///
+/// # Errors
+/// Why it does not.
+pub fn try_ask(socket: &Path, request: Request) -> io::Result<Answer> {
     let version = VERSION;
-    let mut line = serde_json::to_string(&Asked { version, request }).expect("JSON");
+    let mut line = serde_json::to_string(&Asked { version, request })?;
     line.push('\n');
-    let mut stream = UnixStream::connect(socket).expect("the daemon has a control socket");
-    stream
-        .set_read_timeout(Some(PATIENCE))
-        .expect("a timeout can be set");
-    stream.write_all(line.as_bytes()).expect("it listens");
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(line.as_bytes())?;
     let mut answer = String::new();
-    BufReader::new(&stream)
-        .read_line(&mut answer)
-        .expect("it answers");
-    let answered: Answered = serde_json::from_str(&answer).expect("an answer");
-    answered.answer
+    BufReader::new(&stream).read_line(&mut answer)?;
+    let answered: Answered = serde_json::from_str(&answer)?;
+    Ok(answered.answer)
 }
 
 /// How it is.

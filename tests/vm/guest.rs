@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::config::Config;
 use crate::kernel::Kernel;
 use crate::options::{Level, Options, Which};
 use crate::tally::Tally;
@@ -231,14 +232,32 @@ impl Guest {
             self.step = step.to_owned();
             return Ok(());
         }
-        let done = match (request, target) {
-            ("target stop", Some(target)) => target.stop(),
-            ("target kill", Some(target)) => target.kill(),
-            ("target start", Some(target)) => target.start_again(),
+        let done = match (request.strip_prefix("target "), target) {
+            (Some(verb), Some(target)) => ask(target, verb),
             _ => Err(format!("unknown request {request}")),
         };
         let answer = done.map_or_else(|why| why.replace('\n', "; "), |()| "done".to_owned());
         let mut input = self.qemu.stdin.as_ref().expect("was piped");
         writeln!(input, "{answer}").map_err(|error| format!("answering the guest: {error}"))
+    }
+}
+
+fn ask(target: &mut Target, request: &str) -> Result<(), String> {
+    let (verb, config) = match request.split_once(' ') {
+        None => (request, None),
+        Some((verb, name)) => match Config::named(name) {
+            None => return Err(format!("unknown configuration {name}")),
+            config => (verb, config),
+        },
+    };
+    match (verb, config) {
+        ("stop", None) => target.stop(),
+        ("kill", None) => target.kill(),
+        ("kill-worker", None) => target.kill_worker(),
+        ("leave", None) => target.leave(),
+        ("start", None) => target.start_again(),
+        ("serve", Some(config)) => target.serve(config),
+        ("reload", Some(config)) => target.reload(config),
+        _ => Err(format!("unknown request target {request}")),
     }
 }

@@ -19,7 +19,7 @@ case $kernel in
 *) die "unknown kernel $kernel: 6.1 and 6.12 are known" ;;
 esac
 
-programs="nvme fio mke2fs kmod jq blkdiscard"
+programs="nvme fio mke2fs resize2fs kmod jq blkdiscard"
 packages="busybox-static e2fsprogs fio jq kmod nvme-cli util-linux"
 modules="virtio_pci virtio_net nvme_core nvme_fabrics nvme_tcp nvmet nvmet_tcp brd ext4
 	crc32c_generic crc32c_intel"

@@ -9,7 +9,11 @@ use std::{env, io};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use nvmfd::control::message::{Answer, Request};
+use nvmfd_tests::operator;
+use tempfile::TempDir;
 
+use crate::config::Config;
 use crate::kernel::Kernel;
 use crate::{child, probe};
 
@@ -34,7 +38,11 @@ pub(crate) struct Target {
     run: PathBuf,
     /// In kernel mode, which outlives the process.
     kernel: Option<Kernel>,
+    /// What it serves from a file; nothing: what its command line says.
+    config: Option<Config>,
     left: Left,
+    /// Holds the control socket: paths of sockets must be short.
+    directory: TempDir,
 }
 
 /// What a daemon in kernel mode has left to the next.
@@ -61,15 +69,70 @@ impl Target {
         fresh.map_err(|error| format!("{}: {error}", file.display()))?;
         // Logs are appended to, so that a restart does not hide what came before.
         fs::write(run.join(LOG), "").map_err(|error| format!("{LOG}: {error}"))?;
-        let process = spawn(run, kernel.as_ref()).map_err(|error| format!("nvmfd: {error}"))?;
+        let failed = |error: io::Error| format!("nvmfd: {error}");
+        let directory = tempfile::tempdir().map_err(failed)?;
+        let socket = socket(&directory);
+        let process = spawn(run, &socket, kernel.as_ref(), None).map_err(failed)?;
         let mut target = Self {
             process,
             run: run.to_owned(),
             kernel,
+            config: None,
             left: Left::Nothing,
+            directory,
         };
         target.wait_until_serving()?;
         Ok(target)
+    }
+
+    /// Ends it and starts one that serves what a file says, on fresh storage.
+    pub(crate) fn serve(&mut self, config: Config) -> Result<(), String> {
+        self.stop()?;
+        config.make_storage(&self.run)?;
+        config.write(&self.run, self.kernel.is_some())?;
+        self.config = Some(config);
+        self.start_again()
+    }
+
+    /// Has it serve what another file says; there must be something to change.
+    pub(crate) fn reload(&mut self, config: Config) -> Result<(), String> {
+        config.write(&self.run, self.kernel.is_some())?;
+        match self.ask(Request::Reload)? {
+            Answer::Plan(plan) if plan.steps.is_empty() => Err("the reload changed nothing".into()),
+            Answer::Plan(_) => {
+                self.config = Some(config);
+                Ok(())
+            }
+            answer => Err(format!("the reload: {answer:?}")),
+        }
+    }
+
+    /// Has it leave what the kernel serves to the next, as an upgrade does.
+    pub(crate) fn leave(&mut self) -> Result<(), String> {
+        match self.ask(Request::Leave)? {
+            Answer::Done => {}
+            answer => return Err(format!("asked to leave: {answer:?}")),
+        }
+        let status = self.await_end("it was asked to leave")?;
+        self.left = Left::Exports;
+        match status.success() {
+            true => Ok(()),
+            false => Err(format!("nvmfd ended with {status}, asked to leave")),
+        }
+    }
+
+    /// Ends the process of its that meets the hosts, as a fault there would.
+    pub(crate) fn kill_worker(&self) -> Result<(), String> {
+        let Answer::Status(status) = self.ask(Request::Status)? else {
+            return Err("nvmfd does not say how it is".into());
+        };
+        let worker = status.worker.pid.ok_or("nvmfd has no worker")?;
+        signal(worker, Signal::SIGKILL)
+    }
+
+    fn ask(&self, request: Request) -> Result<Answer, String> {
+        operator::try_ask(&socket(&self.directory), request)
+            .map_err(|error| format!("nvmfd does not answer: {error}"))
     }
 
     /// As an operator does it. In kernel mode nothing may be left behind.
@@ -92,18 +155,20 @@ impl Target {
     /// After its end. In kernel mode it must make what is not there, and change nothing of what is.
     pub(crate) fn start_again(&mut self) -> Result<(), String> {
         let before = self.log().len();
-        self.process =
-            spawn(&self.run, self.kernel.as_ref()).map_err(|error| format!("nvmfd: {error}"))?;
+        let (socket, kernel) = (socket(&self.directory), self.kernel.as_ref());
+        self.process = spawn(&self.run, &socket, kernel, self.config)
+            .map_err(|error| format!("nvmfd: {error}"))?;
         self.wait_until_serving()?;
         if self.kernel.is_none() {
             return Ok(());
         }
+        let luns = self.config.map_or(2, Config::luns);
         let done = match self.left {
-            Left::Nothing => "kernel: ports: 1 made; LUNs: 2 made",
-            Left::Exports => "kernel: ports: 1 adopted; LUNs: 2 adopted",
+            Left::Nothing => format!("kernel: ports: 1 made; LUNs: {luns} made"),
+            Left::Exports => format!("kernel: ports: 1 adopted; LUNs: {luns} adopted"),
         };
         let log = self.log();
-        match log[before..].lines().any(|line| line.ends_with(done)) {
+        match log[before..].lines().any(|line| line.ends_with(&done)) {
             true => Ok(()),
             false => Err(format!("nvmfd does not say \"{done}\": {}", &log[before..])),
         }
@@ -179,6 +244,10 @@ impl Target {
             return Err("nvmfd has ended already".into());
         }
         send(&self.process, signal)?;
+        self.await_end(signal.as_str())
+    }
+
+    fn await_end(&mut self, after: &str) -> Result<ExitStatus, String> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             match self.process.try_wait() {
@@ -187,7 +256,7 @@ impl Target {
                 Err(error) => return Err(error.to_string()),
             }
         }
-        Err(format!("nvmfd still runs {PATIENCE:?} after {signal}"))
+        Err(format!("nvmfd still runs {PATIENCE:?} after {after}"))
     }
 }
 
@@ -199,30 +268,50 @@ impl Drop for Target {
     }
 }
 
-fn spawn(run: &Path, kernel: Option<&Kernel>) -> io::Result<Child> {
+fn spawn(
+    run: &Path,
+    socket: &Path,
+    kernel: Option<&Kernel>,
+    config: Option<Config>,
+) -> io::Result<Child> {
     let variable = kernel.map_or(NVMFD, |_| NVMFD_FAKE);
     let program = env::var_os(variable).expect("the part outside the namespaces sets it");
     let log = File::options().append(true).open(run.join(LOG))?;
     let mut command = child(program);
+    command.arg("-d").arg("--socket").arg(socket);
     if let Some(kernel) = kernel {
-        command.args(["-K", "--ctl"]).arg(kernel.socket());
+        command.arg("--ctl").arg(kernel.socket());
     }
-    command
-        .args(["-d", "-F", "-g", "-G"])
-        .args(["-p", &PORT.to_string()])
-        .args(["-P", &DISCOVERY_PORT.to_string()])
-        .args(["-n", NQN])
-        .args(["--listen", ADDRESS])
-        .args(["--discovery-listen", ADDRESS])
-        .arg("ramdisk:64m")
-        .arg(run.join("namespace"))
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
+    match config {
+        Some(_) => {
+            command.arg("-f").arg(Config::path(run));
+        }
+        None => {
+            command
+                .args(kernel.map(|_| "-K"))
+                .args(["-F", "-g", "-G"])
+                .args(["-p", &PORT.to_string()])
+                .args(["-P", &DISCOVERY_PORT.to_string()])
+                .args(["-n", NQN])
+                .args(["--listen", ADDRESS])
+                .args(["--discovery-listen", ADDRESS])
+                .arg("ramdisk:64m")
+                .arg(run.join("namespace"));
+        }
+    }
+    command.stdout(log.try_clone()?).stderr(log).spawn()
 }
 
-pub(crate) fn send(process: &Child, signal: Signal) -> Result<(), String> {
-    let pid = i32::try_from(process.id()).map_err(|error| error.to_string())?;
+fn socket(directory: &TempDir) -> PathBuf {
+    directory.path().join("nvmfd.sock")
+}
+
+pub(crate) fn send(process: &Child, to_send: Signal) -> Result<(), String> {
+    signal(process.id(), to_send)
+}
+
+fn signal(process: u32, signal: Signal) -> Result<(), String> {
+    let pid = i32::try_from(process).map_err(|error| error.to_string())?;
     kill(Pid::from_raw(pid), signal).map_err(|error| format!("{signal}: {error}"))
 }
 

@@ -60,16 +60,17 @@ mixed_load() {
 		--bsrange=4k-128k --size=48m --time_based --runtime=10
 }
 
+# file_system DISK DIRECTORY MEBIBYTES
 file_system() {
-	mke2fs -q -F -t ext4 "$(disk 1)"
-	mount -t ext4 "$(disk 1)" /mnt
-	dd if=/dev/urandom of=/mnt/data bs=64k count=256
-	(cd /mnt && sha256sum data) >/tmp/sum
-	umount /mnt
+	mke2fs -q -F -t ext4 "$1"
+	mount -t ext4 "$1" "$2"
+	dd if=/dev/urandom of="$2/data" bs=1M count="$3"
+	(cd "$2" && sha256sum data) >/tmp/sum
+	umount "$2"
 	echo 3 >/proc/sys/vm/drop_caches
-	mount -t ext4 "$(disk 1)" /mnt
-	(cd /mnt && sha256sum -c) </tmp/sum
-	umount /mnt
+	mount -t ext4 "$1" "$2"
+	(cd "$2" && sha256sum -c) </tmp/sum
+	umount "$2"
 }
 
 # 4 KiB of a pattern at the start of the first namespace, for the commands below.
@@ -159,7 +160,7 @@ data_steps() {
 	head -c 4096 /dev/zero >/tmp/zeroes
 	step "write and read" write_read
 	step "flush" nvme flush "$(disk 2)"
-	step "ext4: mkfs, write, remount, compare" file_system
+	step "ext4: mkfs, write, remount, compare" file_system "$(disk 1)" /mnt 8
 	step "compare, equal" compare
 	step "compare, different" compare_differs
 	step "write-zeroes" write_zeroes

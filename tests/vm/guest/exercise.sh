@@ -11,6 +11,7 @@
 . /job/data.sh
 . /job/trouble.sh
 . /job/kernel.sh
+. /job/reload.sh
 
 [ "$TARGET" != nvmet ] || step "the reference target is set up" nvmet_up
 
@@ -24,6 +25,7 @@ step "disconnect" disconnect
 
 trouble_steps
 [ "$TARGET" != nvmfd-kernel ] || kernel_steps
+[ "$TARGET" = nvmet ] || reload_steps
 end_steps
 plan
 

@@ -1,39 +1,13 @@
 # Sourced by the exercise: in kernel mode queues and exports outlive the daemon that made them.
 # shellcheck shell=sh
 
-# io_count DISK: commands that have ended, reads and writes.
-io_count() {
-	awk '{ print $1 + $5 }' "/sys/block/${1#/dev/}/stat"
-}
-
-io_beyond() {
-	[ "$(io_count "$1")" -gt "$2" ]
-}
-
-# io_goes_on SECONDS: in each of them commands end.
-io_goes_on() {
-	written=$(disk 2)
-	for _ in $(seq "$1"); do
-		before=$(io_count "$written")
-		sleep 1
-		within 10 io_beyond "$written" "$((before + 10))"
-	done
-}
-
-# The host has noticed nothing since the last `mark`.
-undisturbed() {
-	live
-	! kernel_said 'reconnect\|recovery\|resetting\|keep.alive\|timeout\|controller is down\|I/O error' ||
-		fail "the connection was disturbed"
-}
-
 # Without multipath, so that I/O that a broken connection has interrupted fails. For longer than the
 # keep-alive timeout there is no daemon; the next one adopts, as the runner reads in its log.
 daemon_killed() {
 	multipath N
 	connect -k 5 -g -G
 	mark
-	start_io
+	start_io "$(disk 2)"
 	io_goes_on 1
 	ask target kill
 	refused 'refused' fabrics discover "$DISCOVERY_PORT"
@@ -67,7 +41,7 @@ reset_again_and_again() {
 killed_while_connecting() {
 	connect -i 4 -W 2
 	mark
-	start_io
+	start_io "$(disk 2)"
 	reset_again_and_again &
 	resets=$! kills=0
 	until [ "$(dmesg | grep -c 'Reconnecting in')" -ge 3 ]; do

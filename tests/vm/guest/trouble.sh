@@ -1,9 +1,10 @@
 # Sourced by the exercise: resets, idle times, a restarted target, strangers, the end of the host.
 # shellcheck shell=sh
 
-# Written and verified over and over in the background, while the connection has its troubles.
+# start_io FILE: a disk, or a file on one, is written and verified over and over in the background,
+# while the connection has its troubles.
 start_io() {
-	busy=$(disk 2)
+	busy=$1
 	while [ ! -e /tmp/io.stop ]; do
 		verify_io "$busy" 4k 8m || exit
 	done >/tmp/io.log 2>&1 &
@@ -15,9 +16,38 @@ io_was_good() {
 	wait "$io" || fail "I/O ended with $?: $(grep -v '^+' /tmp/io.log)"
 }
 
+# io_count NSID: commands that have ended, reads and writes. Linux: with multipath 6.1 counts those of
+# a path, and later ones those of the disk too.
+io_count() {
+	for entry in /sys/block/nvme*n*; do
+		[ "$(cat "$entry/nsid")" != "$1" ] || cat "$entry/stat"
+	done | awk '{ sum += $1 + $5 } END { print sum }'
+}
+
+io_beyond() {
+	[ "$(io_count "$1")" -gt "$2" ]
+}
+
+# io_goes_on SECONDS [NSID]: in each of them commands end.
+io_goes_on() {
+	written=${2:-2}
+	for _ in $(seq "$1"); do
+		before=$(io_count "$written")
+		sleep 1
+		within 10 io_beyond "$written" "$((before + 10))"
+	done
+}
+
+# The host has noticed nothing since the last `mark`.
+undisturbed() {
+	live
+	! kernel_said 'reconnect\|recovery\|resetting\|keep.alive\|timeout\|controller is down\|I/O error' ||
+		fail "the connection was disturbed"
+}
+
 reset_under_io() {
 	connect
-	start_io
+	start_io "$(disk 2)"
 	for _ in 1 2 3; do
 		sleep 1
 		nvme reset "/dev/$(controller)"
@@ -38,16 +68,17 @@ idle() {
 	disconnect
 }
 
-# restarted HOW: data at rest and, elsewhere, I/O in flight; on the file, which outlives the daemon.
+# restarted HOW: data at rest and, elsewhere, I/O in flight; on the file, which outlives the daemon. A
+# worker is started again by its own daemon.
 restarted() {
 	connect
 	mark
 	verify_io "$(disk 2)" 64k 8m --offset=32m
-	start_io
+	start_io "$(disk 2)"
 	sleep 1
 	ask target "$1"
 	within 30 kernel_said 'starting error recovery'
-	ask target start
+	[ "$1" = kill-worker ] || ask target start
 	within 30 kernel_said 'Successfully reconnected'
 	within 30 live
 	io_was_good
@@ -122,7 +153,7 @@ two_paths() {
 	for policy in /sys/class/nvme-subsystem/*/iopolicy; do
 		echo round-robin >"$policy"
 	done
-	start_io
+	start_io "$(disk 2)"
 	sleep 1
 	nvme disconnect -d "$(controller "$other_hostnqn")"
 	io_was_good
@@ -145,7 +176,7 @@ no_complaints() {
 # The last thing that this guest does: the runner ends it in the middle of I/O.
 die_under_io() {
 	connect -k 5 >/dev/null 2>&1
-	start_io
+	start_io "$(disk 2)"
 	sleep 2
 	ask guest "$1"
 }
