@@ -21,6 +21,30 @@ fn two_disks() -> Target {
 }
 
 #[test]
+fn who_is_offered_nothing_is_told_by_which_name_it_asked() {
+    let config = format!(
+        "[discovery]\nlisten = [\"127.0.0.1:0\"]\n\
+         [[portal]]\nname = \"front\"\nlisten = [\"127.0.0.1:0\"]\n\
+         [[subsystem]]\nnqn = \"{NQN}\"\nmode = \"user\"\nportals = [\"front\"]\n\
+         hosts = [\"nqn.2014-08.org.example:guest\"]\n\
+         [[subsystem.namespace]]\nnsid = 1\nram = \"1m\"\n"
+    );
+    let target = Target::with(&Setup {
+        config: Some(config),
+        ..Setup::default()
+    });
+    let discovery = target.discovery().to_string();
+    let asked_as = |name: &str| {
+        let name = format!("nqn.2014-08.org.example:{name}");
+        host(&["discover", "--hostnqn", &name, &discovery]).succeeds()
+    };
+    let stranger = asked_as("stranger");
+    let words = "nothing is offered to nqn.2014-08.org.example:stranger; ";
+    assert!(stranger.text().contains(words), "{}", stranger.text());
+    assert!(!asked_as("guest").text().contains("nothing is offered"));
+}
+
+#[test]
 fn a_target_is_discovered_and_identified() {
     let target = two_disks();
     let discovery = target.discovery().to_string();

@@ -137,7 +137,7 @@ pub struct Identify {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Transfer {
     /// Commands outstanding at once
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(short = 'd', long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub depth: u16,
     /// Show no progress and no summary
     #[arg(short = 'q', long)]

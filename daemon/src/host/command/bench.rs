@@ -223,7 +223,8 @@ impl fmt::Display for Figures {
             self.workload, self.block_size
         )?;
         let (queues, depth, seconds) = (self.queues, self.depth, self.seconds);
-        writeln!(f, "{queues} queues of {depth} outstanding, {seconds:.2} s")?;
+        let noun = if queues == 1 { "queue" } else { "queues" };
+        writeln!(f, "{queues} {noun} of {depth} outstanding, {seconds:.2} s")?;
         writeln!(
             f,
             "{:<6} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",

@@ -21,7 +21,10 @@ pub(in super::super) fn run(asked: &Discover, form: Form, stop: &Stop) -> Result
     let addresses = target.resolve(DISCOVERY_PORT)?;
     let subnqn = asked.nqn.clone().unwrap_or_else(Nqn::discovery);
     match Offers::at(&addresses, &subnqn, &options, stop) {
-        Ok(offers) => form.show(&Shown(offers)),
+        Ok(offers) => form.show(&Shown {
+            offers,
+            hostnqn: options.hostnqn,
+        }),
         Err(error @ HostError::Unreachable { .. }) if target.port().is_none() => {
             // The port was our guess.
             let other = target.at(IO_PORT);
@@ -36,21 +39,26 @@ pub(in super::super) fn run(asked: &Discover, form: Form, stop: &Stop) -> Result
 /// A log, for people a table.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-struct Shown(Offers);
+struct Shown {
+    offers: Offers,
+    /// Whom it was shown to.
+    #[serde(skip)]
+    hostnqn: Nqn,
+}
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Offers {
             generation,
             entries,
-        } = &self.0;
+        } = &self.offers;
         let noun = match entries.len() {
             1 => "entry",
             _ => "entries",
         };
         writeln!(f, "{} {noun}, generation {generation}", entries.len())?;
         if entries.is_empty() {
-            return Ok(());
+            return self.nothing_to_use(f);
         }
         let heads = ["SUBTYPE", "TRANSPORT", "ADDRESS", "PORT", "SUBSYSTEM"].map(String::from);
         let rows = entries.iter().map(|it| {
@@ -74,6 +82,23 @@ impl fmt::Display for Shown {
                 .collect();
             writeln!(f, "{}", line.join("  ").trim_end())?;
         }
-        Ok(())
+        match entries.iter().all(|it| it.subtype == ITSELF) {
+            true => self.nothing_to_use(f),
+            false => Ok(()),
+        }
     }
 }
+
+impl Shown {
+    /// Who is not on a list sees as much as where there is nothing.
+    fn nothing_to_use(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = &self.hostnqn;
+        writeln!(
+            f,
+            "nothing is offered to {host}; another host (--hostnqn) may be shown more"
+        )
+    }
+}
+
+/// SUBTYPE of the discovery controller that is asked.
+const ITSELF: u8 = 3;

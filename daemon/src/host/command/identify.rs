@@ -77,8 +77,12 @@ impl fmt::Display for Shown {
         line("in a capsule", &BinaryBytes(it.in_capsule.into()))?;
         line("largest queue", &format!("{} entries", it.max_entries))?;
         line("volatile cache", &yes(it.volatile_cache))?;
-        line("digests", &self.connection.digests())?;
-        line("flow control", &yes(self.connection.sq_flow_control))?;
+        let flow_control = match self.connection.sq_flow_control {
+            true => "flow control",
+            false => "no flow control",
+        };
+        let digests = self.connection.digests();
+        line("this connection", &format!("{digests}, {flow_control}"))?;
         if self.namespaces.is_empty() {
             return line("namespaces", &"none for this host");
         }
@@ -107,10 +111,10 @@ impl fmt::Display for Shown {
 impl Settled {
     fn digests(self) -> &'static str {
         match (self.header_digest, self.data_digest) {
-            (false, false) => "none",
-            (true, false) => "header",
-            (false, true) => "data",
-            (true, true) => "header and data",
+            (false, false) => "no digests",
+            (true, false) => "header digests",
+            (false, true) => "data digests",
+            (true, true) => "header and data digests",
         }
     }
 }
