@@ -226,6 +226,7 @@ if [ "$level" = test ]; then
 	need git git git
 	need shellcheck shellcheck hs-ShellCheck
 	need mandoc mandoc -
+	need jq jq jq
 	need tshark tshark tshark
 	# `make install` is for both makes, and a system has one of them.
 	if [ "$system" = freebsd ]; then need gmake - gmake; else need bmake bmake -; fi

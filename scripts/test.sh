@@ -83,6 +83,7 @@ run() {
 			say "NOT RUN: counting what the daemon holds after each attack, which needs Linux's /proc"
 		have bmake || [ "$(uname -s)" = FreeBSD ] || say "NOT RUN: make install with BSD make (bmake)"
 		have gmake || [ "$(uname -s)" != FreeBSD ] || say "NOT RUN: make install with GNU make (gmake)"
+		have jq || say "NOT RUN: the example of nvmfctl(8) that needs jq"
 		have systemd-analyze || say "NOT RUN: systemd's own judgement of the unit (systemd-analyze)"
 		# shellcheck disable=SC2046,SC2086 # a list of words; nothing, or a word
 		cargo test --package nvmfd-tests --locked --no-fail-fast --lib $(outside_targets) -- $background

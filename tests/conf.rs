@@ -1,6 +1,6 @@
 //! Configuration files as an operator meets them: `conf/good` loads, `conf/warned` loads with
 //! warnings, `conf/bad` does not, and what is said of a file is, to the letter, in the `.expected`
-//! file beside it. So do the sample file and the examples of the manual page.
+//! file beside it. So does the sample file; `manual` has the examples of the manual page.
 //!
 //! With NVMFD_BLESS=1 the `.expected` files are written anew, to be read before they are committed.
 
@@ -125,26 +125,4 @@ fn the_sample_file_is_good_with_all_that_it_has_in_comments_too() {
     };
     let config = clean(&text.lines().map(used).collect::<String>(), "sample");
     assert_eq!((config.portals.len(), config.subsystems.len()), (2, 3));
-}
-
-/// Addresses in examples are nobody's, on purpose, so that they are warned of.
-#[test]
-fn the_manual_s_examples_load() {
-    let page = read(&repository("man/nvmfd.toml.5"));
-    let (_, examples) = page.split_once("\n.Sh EXAMPLES\n").unwrap();
-    let (examples, _) = examples.split_once("\n.Sh ").unwrap();
-    let mut texts = Vec::new();
-    for part in examples.split("\n.Bd ").skip(1) {
-        let (text, _) = part.split_once("\n.Ed").unwrap();
-        let (_, text) = text.split_once('\n').unwrap();
-        texts.push(text.replace("\\e", "\\").replace("\\&", ""));
-    }
-    assert_eq!(texts.len(), 3);
-    for text in texts {
-        let loaded = config::parse(&text, "example").unwrap_or_else(|it| panic!("{it}\n{text}"));
-        for warning in loaded.warnings.iter() {
-            let meant = warning.what.ends_with("is not an address of this machine");
-            assert!(meant, "{}", loaded.warnings);
-        }
-    }
 }

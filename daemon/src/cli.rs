@@ -136,6 +136,11 @@ where
     }
 }
 
+/// The command line as clap knows it, for what compares the manual page with it.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
 /// NVMe over TCP target: serves what a configuration file says, or RAM disks, files and disks.
 #[derive(Parser, Debug)]
 #[command(name = "nvmfd", version, args_override_self = true, after_help = EXAMPLES)]

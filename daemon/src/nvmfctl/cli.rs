@@ -1,4 +1,4 @@
-//! nvmfctl's command line; `man/nvmfctl.8` describes it.
+//! nvmfctl's command line; `man/nvmfctl.8` describes it, and `tests/manual` compares them.
 
 #![forbid(unsafe_code)]
 
@@ -185,46 +185,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
-    }
-
-    /// The words behind a macro of the manual page that are `name`'s items.
-    fn is_documented(page: &str, mac: &str, name: &str) -> bool {
-        let items = page.lines().filter(|line| line.starts_with(".It "));
-        let mut words = items.map(|line| line.split_whitespace().collect::<Vec<_>>());
-        words.any(|words| words.windows(2).any(|pair| pair == [mac, name]))
-    }
-
-    #[test]
-    fn the_manual_page_has_every_command_and_option() {
-        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../man/nvmfctl.8");
-        let page = std::fs::read_to_string(page).unwrap();
-        let mut program = Arguments::command();
-        program.build();
-        let commands = program
-            .get_subcommands()
-            .filter(|it| it.get_name() != "help");
-        let options_of = |command: &clap::Command| {
-            let long = command.get_arguments().filter_map(clap::Arg::get_long);
-            let short = command.get_arguments().filter_map(clap::Arg::get_short);
-            let long = long.map(|it| format!("-{it}"));
-            long.chain(short.map(String::from)).collect::<Vec<_>>()
-        };
-        for option in options_of(&program) {
-            assert!(is_documented(&page, "Fl", &option), "-{option}");
-        }
-        let everywhere = options_of(&program);
-        for command in commands {
-            let name = command.get_name();
-            assert!(is_documented(&page, "Cm", name), "{name}");
-            let synopsis = format!(".Cm {name}");
-            assert!(page.contains(&synopsis), "{name} in the synopsis");
-            let item = page.find(&format!(".It Cm {name}")).unwrap();
-            let item = page[item..].lines().next().unwrap();
-            for option in options_of(command) {
-                let is_there = item.contains(&format!("Fl {option}"));
-                assert!(is_there || everywhere.contains(&option), "{name} -{option}");
-            }
-        }
     }
 
     #[test]

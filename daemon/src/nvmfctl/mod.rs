@@ -53,6 +53,11 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The command line as clap knows it, for what compares the manual page with it.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
 fn fail(error: &CtlError) -> ExitCode {
     if !error.is_unheard() {
         warn(&error.report());
