@@ -101,6 +101,18 @@ for file in $(echo "$all" | grep '\.md$' || true); do
 	done
 done
 
+# ARCHITECTURE.md's tree has every module, at the depth that it shows.
+tree=$(awk '/^```/ { if (inside) exit; inside = 1 } inside' ARCHITECTURE.md)
+for file in $(echo "$rust" | grep -E '^(proto|sys|kmod-ffi)/src/[^/]+\.rs$|^daemon/src/(([a-z]+|(worker|engine|monitor)/[a-z]+)\.rs$|[a-z]+/mod\.rs$)'); do
+	module=${file%.rs}
+	module=${module%/mod}
+	module=${module##*/}
+	case $module in
+	main | lib | tests) continue ;;
+	esac
+	printf '%s\n' "$tree" | grep -qw "$module" || report "$file: ARCHITECTURE.md's tree does not have $module"
+done
+
 report "$(sh scripts/port-crates.sh --check 2>&1 || true)"
 
 shell_scripts=$(for f in $all; do

@@ -72,7 +72,7 @@ fn examples_of_nvmfctl_do_what_is_said_of_them() {
     let nqn = NQN.parse().unwrap();
     let mut host = Some(Host::connect(target.io(), &nqn, &HostOptions::default()).unwrap());
     let refused = format!("nvmfctl host identify -n nqn.2014-08.org.example:elsewhere {io}");
-    assert_ne!(stage.run(&refused).status, Some(0));
+    assert!(!stage.run(&refused).is_good());
 
     let mut examples = Page::read("nvmfctl.8").examples();
     // Last, because nobody new gets in afterwards.
@@ -82,7 +82,7 @@ fn examples_of_nvmfctl_do_what_is_said_of_them() {
         let known = left.iter().position(|(it, _)| example.starts_with(it));
         let known = known.unwrap_or_else(|| panic!("nothing is known of {example}"));
         let (_, words) = left.remove(known);
-        if example.contains("jq") && stage.run("command -v jq").status != Some(0) {
+        if example.contains("jq") && !stage.run("command -v jq").is_good() {
             eprintln!("NOT RUN: {example}: jq is not installed");
             continue;
         }
@@ -91,8 +91,8 @@ fn examples_of_nvmfctl_do_what_is_said_of_them() {
         }
         change(&target, second);
         let said = stage.run(example);
-        assert_eq!(said.status, Some(0), "{example}: {said:?}");
-        assert!(said.out.contains(words), "{example}: {said:?}");
+        assert!(said.is_good(), "{example}: {said}");
+        assert!(said.out.contains(words), "{example}: {said}");
         if example.contains("reload") {
             // It was done: the file and what is served agree.
             let plan = target.plan(&configuration(second)).unwrap();
@@ -180,7 +180,7 @@ fn examples_of_nvmfd_do_what_is_said_of_them() {
         } else {
             served_by(example)
         };
-        assert_eq!(said.status, Some(0), "{example}: {said:?}");
+        assert!(said.is_good(), "{example}: {said}");
         if said.out.starts_with("nvmfd serves ") {
             banners.push(said.out);
         }

@@ -4,6 +4,7 @@
 //! paths of the machine become those of the stage. `nvmfd` and `nvmfctl` are the real programs,
 //! told where the stage's files are; `service` and `sysrc` write down how they are called.
 
+use std::fmt;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -26,11 +27,24 @@ pub(crate) struct Stage {
 }
 
 /// What an example printed, and how it ended.
-#[derive(Debug)]
 pub(crate) struct Said {
-    pub(crate) status: Option<i32>,
+    status: Option<i32>,
+    /// On standard output.
     pub(crate) out: String,
-    pub(crate) err: String,
+    err: String,
+}
+
+impl Said {
+    /// It did what it should.
+    pub(crate) fn is_good(&self) -> bool {
+        self.status == Some(0)
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "status {:?}\n{}{}", self.status, self.out, self.err)
+    }
 }
 
 impl Stage {
