@@ -146,7 +146,8 @@ pub fn command() -> clap::Command {
 #[command(name = "nvmfd", version, args_override_self = true, after_help = EXAMPLES)]
 #[command(
     override_usage = "nvmfd [-d] [-f FILE]\n       nvmfd [OPTIONS] DEVICE...\n       \
-                            nvmfd -K [OPTIONS] [DEVICE...]"
+                            nvmfd -K [OPTIONS] [DEVICE...]\n       \
+                            nvmfd --check|--modules [-f FILE]"
 )]
 struct Arguments {
     /// Serve what FILE says [default: /usr/local/etc/nvmfd.toml, without a DEVICE]
@@ -368,7 +369,7 @@ Examples:
   nvmfd -p 4420 -n nqn.2014-08.org.example:vol0 /dev/sdb disk.img
   nvmfd -K -p 4420 /dev/zvol/tank/vol0    in FreeBSD's kernel
 
-On start nvmfd prints the commands by which hosts connect. See nvmfd(8).";
+With a DEVICE nvmfd prints the commands by which hosts connect. See nvmfd(8).";
 
 #[cfg(test)]
 mod tests;

@@ -87,7 +87,7 @@ fn nvmfctl_has_the_commands_and_options_of_its_page() {
         let uses = page.section("SYNOPSIS").split(".Nm\n");
         let uses = uses.filter(|it| it.lines().any(|line| is_of(line, ".Cm ", name)));
         let uses: Vec<_> = uses.map(flags).collect();
-        assert_eq!(uses, [own.clone()], "{name} in the SYNOPSIS");
+        assert_eq!(uses, std::slice::from_ref(&own), "{name} in the SYNOPSIS");
         if name == "host" {
             continue;
         }

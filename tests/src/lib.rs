@@ -4,12 +4,14 @@
 //! * [`peer`]: a host in user space around the protocol crate's host half, or a raw socket for what
 //!   no host would send.
 //! * [`program`]: where the program is, freshly built.
+//! * [`operator`]: who asks it over its control socket.
 //! * [`kernel`]: FreeBSD's kernel, played, for kernel mode.
 //! * [`usage`]: what the program holds, as the system counts it.
 //! * [`pcap`]: captured conversations with a real Linux host.
 //!
-//! The stories are in `loopback.rs`, `kernel/` and `hostile/`, real Linux hosts in `linux_host.rs`, the
-//! benchmark in `benches/loopback`.
+//! The stories are beside it, each subject in a target of its own: hosts (`loopback`, `hostile`,
+//! `kernel`, `linux_host`), operators (`operate`, `nvmfctl`, `cli`, `conf`, `metrics`), readers of
+//! the manual (`manual`), who installs it (`install`); benchmarks are in `benches`.
 
 #![forbid(unsafe_code)]
 
