@@ -94,7 +94,8 @@ impl Monitor<'_> {
         match count {
             0 => Err(Failure {
                 kind: FailureKind::NotFound,
-                text: "nobody is connected by that name; nvmfctl sessions lists who is".into(),
+                text: "nobody is connected by that name or number; nvmfctl sessions lists who is"
+                    .into(),
             }),
             count => {
                 info!(count, "sessions are ended because an operator asked for it");
