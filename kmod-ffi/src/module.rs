@@ -66,6 +66,12 @@ pub fn open_ctl() -> Result<CtlDevice, ModuleError> {
     })
 }
 
+/// Whether the kernel may serve something of ours by now: all modules are there, and nothing keeps
+/// us from looking. Loads nothing.
+pub fn is_loaded() -> bool {
+    system::is_loaded()
+}
+
 #[cfg(target_os = "freebsd")]
 mod system {
     use std::ffi::CStr;
@@ -118,6 +124,10 @@ mod system {
         Ok(())
     }
 
+    pub(super) fn is_loaded() -> bool {
+        geteuid().is_root() && Path::new(device::PATH).exists() && is_there(c"nvmft")
+    }
+
     fn is_there(name: &CStr) -> bool {
         // SAFETY: the call reads a string that outlives it.
         unsafe { modfind(name.as_ptr()) != -1 }
@@ -151,6 +161,10 @@ mod system {
 #[cfg(not(target_os = "freebsd"))]
 mod system {
     use super::ModuleError;
+
+    pub(super) fn is_loaded() -> bool {
+        false
+    }
 
     pub(super) fn prepare() -> Result<(), ModuleError> {
         let name = nix::sys::utsname::uname()

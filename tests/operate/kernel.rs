@@ -26,6 +26,14 @@ fn ours(kernel: &Kernel) -> (usize, usize) {
     (ports, kernel.ctl().luns().unwrap().luns.len())
 }
 
+/// The namespaces of its only port. The fake's hosts see them when the port is enabled.
+fn mapped(kernel: &Kernel) -> Vec<u32> {
+    let ports = kernel.ctl().ports().unwrap().ports;
+    let mut maps = ports.into_iter().filter_map(|port| port.lun_map);
+    let map = maps.next().expect("a map");
+    map.keys().map(|plun| plun + 1).collect()
+}
+
 #[test]
 fn a_namespace_comes_and_goes_and_io_goes_on() -> Result {
     let kernel = Kernel::start();
@@ -198,8 +206,6 @@ fn a_reload_that_the_kernel_refuses_goes_back() -> Result {
     use nvmf_kmod::Errno;
     use nvmf_kmod::fake::faults::{Fault, FaultKind};
 
-    /// `CTL_LUN_REQ`, as the kernel numbers it on machines of 64 bits.
-    const CTL_LUN_REQ: u32 = 0xc168_e121;
     let kernel = Kernel::start();
     let file = |list: &[(u32, &str)]| format!("{HEAD}{}", in_kernel(A, list));
     let before = file(&[(1, "ram = \"8m\"")]);
@@ -223,3 +229,60 @@ fn a_reload_that_the_kernel_refuses_goes_back() -> Result {
     kernel.is_well();
     Ok(())
 }
+
+#[test]
+fn what_the_file_of_the_next_daemon_does_not_ask_for_is_removed() -> Result {
+    let kernel = Kernel::start();
+    let text = format!("{HEAD}{}", in_kernel(A, &[(1, "ram = \"8m\"")]));
+    let mut old = serving(&kernel, &text);
+    let mut gone = host(old.io(), A, 1)?;
+    assert_eq!(old.ask(Request::Leave), Answer::Done);
+    assert!(old.await_end().success(), "{}", old.log());
+    assert_eq!(ours(&kernel), (1, 1));
+    let user = format!("{HEAD}{}", subsystem(B, &[(1, "ram = \"8m\"")]));
+    let new = serving(&kernel, &user);
+    assert_eq!(ours(&kernel), (0, 0), "{}", new.log());
+    gone.admin.await_end().unwrap_err();
+    let mut host = host(new.io(), B, 1)?;
+    assert!(write(&mut host, 1, 0, pattern(1))?.is_success());
+    kernel.is_well();
+    Ok(())
+}
+
+#[test]
+fn a_reload_that_fails_after_it_has_removed_things_goes_back() -> Result {
+    use nvmf_kmod::Errno;
+    use nvmf_kmod::fake::faults::{Fault, FaultKind};
+
+    let kernel = Kernel::start();
+    let file = |list: &[(u32, &str)]| format!("{HEAD}{}", in_kernel(A, list));
+    let before = file(&[(1, "ram = \"8m\""), (2, "ram = \"8m\"")]);
+    let target = serving(&kernel, &before);
+    let mut host = host(target.io(), A, 1)?;
+    assert!(write(&mut host, 1, 0, pattern(1))?.is_success());
+    // The second of its LUN requests: one namespace has gone by then, or one has come.
+    kernel.order(&Fault {
+        code: Some(CTL_LUN_REQ),
+        skip: 1,
+        kind: FaultKind::Fail(Errno::ENOMEM),
+    });
+    let after = file(&[
+        (1, "ram = \"8m\""),
+        (3, "ram = \"4m\""),
+        (4, "ram = \"4m\""),
+    ]);
+    target.reload(&after).unwrap_err();
+    assert_eq!(ours(&kernel), (1, 2));
+    assert_eq!(read(&mut host, 1, 0, 8192)?, Ok(pattern(1)));
+    // Nothing is held any more.
+    let mut another = crate::scene::host(target.io(), A, 2)?;
+    assert_eq!(read(&mut another, 1, 0, 8192)?, Ok(pattern(1)));
+    assert_eq!(mapped(&kernel), [1, 2]);
+    target.reload(&after).unwrap();
+    assert_eq!(mapped(&kernel), [1, 3, 4]);
+    kernel.is_well();
+    Ok(())
+}
+
+/// `CTL_LUN_REQ`, as the kernel numbers it on machines of 64 bits.
+const CTL_LUN_REQ: u32 = 0xc168_e121;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
+use nvmf_kmod::module::{self, ModuleError};
 use tracing::{error, info, warn};
 
 use super::child::Lost;
@@ -205,6 +206,7 @@ impl Monitor<'_> {
     fn export(&mut self) -> Result<Option<Report>, StartupError> {
         let desired = kernel::desired(&self.config, self.host)?;
         if desired.ports().is_empty() {
+            self.remove_leftovers();
             return Ok(None);
         }
         let kernel = self.open_kernel()?;
@@ -212,21 +214,45 @@ impl Monitor<'_> {
         Ok(Some(report))
     }
 
+    /// Removes what a daemon before us left in the kernel, where the file asks for nothing of it any
+    /// more: nobody else would. Who was given devices instead of a file is asked for less than all.
+    fn remove_leftovers(&self) {
+        let may_be_there = self.fake().is_some() || module::is_loaded();
+        if self.options.config.is_none() || !may_be_there {
+            return;
+        }
+        let removed = match self.open_soon() {
+            Ok(kernel) => reconcile::withdraw(&kernel.ctl),
+            // One that lives serves it.
+            Err(StartupError::NoKernelMode(ModuleError::Locked)) => return,
+            Err(error) => {
+                warn!(reason = %error.report(), "cannot see what an earlier daemon exported");
+                return;
+            }
+        };
+        if let Err(error) = removed {
+            warn!(reason = %chain(&error), "what an earlier daemon exported stays");
+        }
+    }
+
     /// Opens CTL, unless it is open.
     pub(super) fn open_kernel(&mut self) -> Result<&OpenKernel, StartupError> {
         if self.kernel.is_none() {
-            let deadline = Instant::now() + PREDECESSOR_TIME;
-            let kernel = loop {
-                match OpenKernel::open(self.fake()) {
-                    Err(error) if error.is_of_a_predecessor() && Instant::now() < deadline => {
-                        std::thread::sleep(PREDECESSOR_PAUSE);
-                    }
-                    opened => break opened?,
-                }
-            };
-            self.kernel = Some(kernel);
+            self.kernel = Some(self.open_soon()?);
         }
         Ok(self.kernel.as_ref().expect("it was opened"))
+    }
+
+    fn open_soon(&self) -> Result<OpenKernel, StartupError> {
+        let deadline = Instant::now() + PREDECESSOR_TIME;
+        loop {
+            match OpenKernel::open(self.fake()) {
+                Err(error) if error.is_of_a_predecessor() && Instant::now() < deadline => {
+                    std::thread::sleep(PREDECESSOR_PAUSE);
+                }
+                opened => return opened,
+            }
+        }
     }
 
     /// The fake that plays the kernel's part.
