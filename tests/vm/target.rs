@@ -97,21 +97,22 @@ impl Target {
     /// Has it serve what another file says; there must be something to change.
     pub(crate) fn reload(&mut self, config: Config) -> Result<(), String> {
         config.write(&self.run, self.kernel.is_some())?;
-        match self.ask(Request::Reload)? {
-            Answer::Plan(plan) if plan.steps.is_empty() => Err("the reload changed nothing".into()),
-            Answer::Plan(_) => {
-                self.config = Some(config);
-                Ok(())
-            }
-            answer => Err(format!("the reload: {answer:?}")),
+        let answer = self.ask(Request::Reload)?;
+        let Answer::Plan(plan) = &answer else {
+            return Err(format!("the reload: {answer:?}"));
+        };
+        if plan.steps.is_empty() {
+            return Err("the reload changed nothing".into());
         }
+        self.config = Some(config);
+        Ok(())
     }
 
     /// Has it leave what the kernel serves to the next, as an upgrade does.
     pub(crate) fn leave(&mut self) -> Result<(), String> {
-        match self.ask(Request::Leave)? {
-            Answer::Done => {}
-            answer => return Err(format!("asked to leave: {answer:?}")),
+        let answer = self.ask(Request::Leave)?;
+        if answer != Answer::Done {
+            return Err(format!("asked to leave: {answer:?}"));
         }
         let status = self.await_end("it was asked to leave")?;
         self.left = Left::Exports;
