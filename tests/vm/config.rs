@@ -56,10 +56,10 @@ impl Config {
     /// NSIDs, and how large their files are.
     fn namespaces(self) -> &'static [(u32, u64)] {
         match self {
-            Self::Two => &[(1, 64 << 20), (2, 64 << 20)],
-            Self::Added => &[(1, 64 << 20), (2, 64 << 20), (3, 64 << 20)],
-            Self::Removed => &[(1, 64 << 20), (3, 64 << 20)],
-            Self::Grown | Self::Revoked => &[(1, 96 << 20), (3, 64 << 20)],
+            Self::Two => &[(1, 32 << 20), (2, 64 << 20)],
+            Self::Added => &[(1, 32 << 20), (2, 64 << 20), (3, 32 << 20)],
+            Self::Removed => &[(1, 32 << 20), (3, 32 << 20)],
+            Self::Grown | Self::Revoked => &[(1, 48 << 20), (3, 32 << 20)],
         }
     }
 

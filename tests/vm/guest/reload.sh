@@ -51,9 +51,9 @@ grown() {
 	ask target reload grown
 	# FreeBSD BUG: the kernel tells NVMe hosts nothing of a new size; they must look by themselves.
 	[ "$TARGET" != nvmfd-kernel ] || nvme ns-rescan "$(device)"
-	within 10 size_is "$(disk 1)" 96
+	within 10 size_is "$(disk 1)" 48
 	resize2fs "$(disk 1)"
-	dd if=/dev/zero of=/mnt/room bs=1M count=60 conv=fsync
+	dd if=/dev/zero of=/mnt/room bs=1M count=26 conv=fsync
 	dd if=/dev/urandom of=/mnt/more bs=1M count=1 conv=fsync
 	(cd /mnt && sha256sum more) >/tmp/sum
 }
