@@ -20,6 +20,7 @@ mod resources;
 mod signals;
 mod start;
 mod status;
+mod storage;
 mod supply;
 
 use std::ffi::OsString;

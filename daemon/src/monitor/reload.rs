@@ -34,7 +34,7 @@ impl Monitor<'_> {
     pub(super) fn reload(&mut self) -> Result<Plan, Failure> {
         let reloaded = self.try_reload();
         if reloaded.is_err() {
-            self.resources.lock_again();
+            self.resources.storage.lock_again();
         }
         self.reload_failed = reloaded.as_ref().err().map(|failure| failure.text.clone());
         reloaded
@@ -82,7 +82,7 @@ impl Monitor<'_> {
     pub(super) fn plan(&mut self, name: &str, text: &str) -> Result<Plan, Failure> {
         let loaded = config::parse(text, name).map_err(|problems| bad(&problems))?;
         let planned = self.next(loaded).map(|next| next.plan);
-        self.resources.lock_again();
+        self.resources.storage.lock_again();
         self.let_kernel_go();
         planned
     }
@@ -98,7 +98,8 @@ impl Monitor<'_> {
             steps: changes(&self.config, &config),
             warnings: warnings.iter().map(|it| one_line(&warnings, it)).collect(),
         };
-        plan.steps.extend(resources.changed(before));
+        plan.steps
+            .extend(resources.storage.changed(&before.storage));
         let mut kernel = false;
         if !desired.ports().is_empty() || self.kernel.is_some() {
             let ctl = &self.open_kernel().map_err(|error| system(&error))?.ctl;

@@ -6,23 +6,14 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
-use nvmf_proto::nqn::Nqn;
-use rustix::fs::FlockOperation;
-
+use super::storage::Storage;
 use crate::cli::Listen;
 use crate::config::Config;
-use crate::config::model::{
-    Access, Digest, Disk, MAXH2CDATA, Medium, Namespaces, Portal, SqFlowControl,
-};
-use crate::control::message::{Effect, Step};
-use crate::engine::backend::{self, Facts, Opened};
+use crate::config::model::{Access, Digest, MAXH2CDATA, Namespaces, Portal, SqFlowControl};
 use crate::error::{Service, StartupError};
 use crate::listen;
 
@@ -31,8 +22,8 @@ use crate::listen;
 pub(super) struct Resources {
     /// Those of portals first, then those of discovery.
     pub(super) portals: Vec<Bound>,
-    /// What user mode serves, by subsystem and NSID.
-    pub(super) storage: BTreeMap<(Nqn, u32), Held>,
+    /// What user mode serves.
+    pub(super) storage: Storage,
     /// Where counters are read.
     pub(super) metrics: Vec<(SocketAddr, Arc<TcpListener>)>,
 }
@@ -53,47 +44,6 @@ pub(super) struct Bound {
     listener: Arc<TcpListener>,
 }
 
-/// Storage that is open.
-#[derive(Debug, Clone)]
-pub(super) struct Held {
-    /// Its name to the worker: the same name is the same bytes.
-    pub(super) id: u64,
-    /// What is known of it now.
-    pub(super) facts: Facts,
-    /// As asked for.
-    medium: Medium,
-    key: Key,
-    opened: Arc<Opened>,
-}
-
-/// By what storage is found again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Key {
-    /// A file, whatever its names: another one that took its name is another one.
-    File { device: u64, inode: u64 },
-    /// A disk.
-    Disk(u64),
-    /// A RAM disk, by where it is.
-    Ram(Nqn, u32),
-}
-
-impl Key {
-    fn of(nqn: &Nqn, nsid: u32, medium: &Medium) -> Result<Self, StartupError> {
-        let path = match medium {
-            Medium::Path(path) => path,
-            Medium::Ram(_) => return Ok(Self::Ram(nqn.clone(), nsid)),
-        };
-        let there = fs::metadata(path).map_err(|error| StartupError::opening(path, error))?;
-        Ok(match there.is_file() {
-            true => Self::File {
-                device: there.dev(),
-                inode: there.ino(),
-            },
-            false => Self::Disk(there.rdev()),
-        })
-    }
-}
-
 /// The last numbers that were given.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Numbers {
@@ -105,13 +55,6 @@ impl Bound {
     /// Its listener's descriptor.
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
-    }
-}
-
-impl Held {
-    /// Its descriptor; RAM has none.
-    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.opened.descriptor()
     }
 }
 
@@ -163,8 +106,9 @@ impl Resources {
                 continue;
             };
             for (&nsid, disk) in disks.iter().filter(|(_, disk)| disk.access == access) {
-                let held = hold(&subsystem.nqn, nsid, disk, self, before, numbers)?;
-                self.storage.insert((subsystem.nqn.clone(), nsid), held);
+                let place = (subsystem.nqn.clone(), nsid);
+                let last = &mut numbers.storage;
+                self.storage.hold(place, disk, &before.storage, last)?;
             }
         }
         Ok(())
@@ -188,25 +132,6 @@ impl Resources {
                 .map_err(|error| StartupError::listening(*address, Service::Metrics, error))?;
         }
         Ok(())
-    }
-
-    /// Storage that has another size than before, or is another although the file says the same.
-    pub(super) fn changed(&self, before: &Self) -> Vec<Step> {
-        let change = |((nqn, nsid), held): (&(Nqn, u32), &Held)| {
-            let had = before.storage.get(&(nqn.clone(), *nsid))?;
-            let bytes = held.facts.bytes;
-            let what = if had.medium == held.medium && had.key != held.key {
-                let device = held.medium.device();
-                format!("{device} of namespace {nsid} of {nqn} was replaced: serve the new one")
-            } else if had.id == held.id && had.facts.bytes != bytes {
-                format!("namespace {nsid} of {nqn} has {bytes} bytes from now on")
-            } else {
-                return None;
-            };
-            let effect = Effect::Notice;
-            Some(Step { what, effect })
-        };
-        self.storage.iter().filter_map(change).collect()
     }
 
     fn listen(
@@ -299,98 +224,6 @@ impl Resources {
         };
         let bound = self.portals.iter().find(overlaps)?;
         Some(bound.address)
-    }
-}
-
-/// Opens storage, unless it is open.
-fn hold(
-    nqn: &Nqn,
-    nsid: u32,
-    disk: &Disk,
-    now: &Resources,
-    before: &Resources,
-    numbers: &mut Numbers,
-) -> Result<Held, StartupError> {
-    let key = Key::of(nqn, nsid, &disk.medium)?;
-    let read_only = disk.access == Access::ReadOnly;
-    let open = || now.storage.values().chain(before.storage.values());
-    let there = open().find(|held| held.key == key && held.serves(disk.access));
-    let opened = match there {
-        Some(held) => Arc::clone(&held.opened),
-        None => {
-            // Locks for readers, and ours, must not keep us from writing.
-            let readers = before.storage.values().filter(|held| held.key == key);
-            for held in readers {
-                held.lock(FlockOperation::Unlock)?;
-            }
-            Arc::new(backend::open(&disk.medium.device(), disk.access)?)
-        }
-    };
-    let shares = |held: &&Held| Arc::ptr_eq(&held.opened, &opened);
-    let facts = match &disk.medium {
-        // Memory is of the size that is asked for.
-        Medium::Ram(size) => Facts {
-            bytes: size.bytes(),
-            ..opened.facts()
-        },
-        Medium::Path(path) => match now.storage.values().find(shares) {
-            // It may grow while we look: it has one size for all.
-            Some(held) => held.facts,
-            None => opened
-                .look_again()
-                .map_err(|error| StartupError::opening(path, error))?,
-        },
-    };
-    if let (0, Medium::Path(path)) = (facts.bytes, &disk.medium) {
-        return Err(StartupError::DeviceEmpty {
-            path: path.as_path().into(),
-        });
-    }
-    // Memory is the same to who reads and who writes it; a descriptor makes a backend for one of them.
-    let memory = matches!(key, Key::Ram(..));
-    let same = |held: &&Held| shares(held) && (memory || held.facts.read_only == read_only);
-    let id = match open().find(same) {
-        Some(held) => held.id,
-        None => {
-            numbers.storage += 1;
-            numbers.storage
-        }
-    };
-    Ok(Held {
-        id,
-        facts: Facts { read_only, ..facts },
-        medium: disk.medium.clone(),
-        key,
-        opened,
-    })
-}
-
-impl Resources {
-    /// Locks for readers again what was let go of for a writer that did not come.
-    pub(super) fn lock_again(&self) {
-        for held in self.storage.values() {
-            if held.opened.facts().read_only {
-                // Another that writes has been faster, and is told nothing: locks are advice.
-                let _ = held.lock(FlockOperation::NonBlockingLockShared);
-            }
-        }
-    }
-}
-
-impl Held {
-    fn lock(&self, operation: FlockOperation) -> Result<(), StartupError> {
-        let Some(descriptor) = self.descriptor() else {
-            return Ok(());
-        };
-        rustix::fs::flock(descriptor, operation).map_err(|errno| StartupError::System {
-            what: "change a lock",
-            source: errno.into(),
-        })
-    }
-
-    /// Whether its descriptor lets hosts do as much.
-    fn serves(&self, access: Access) -> bool {
-        access == Access::ReadOnly || !self.opened.facts().read_only
     }
 }
 

@@ -83,7 +83,7 @@ impl Monitor<'_> {
 
     fn namespaces(&self, subsystem: &Subsystem) -> Vec<message::Namespace> {
         let disk = |nsid: u32, disk: &Disk| {
-            let held = self.resources.storage.get(&(subsystem.nqn.clone(), nsid));
+            let held = self.resources.storage.get(&subsystem.nqn, nsid);
             let ram = match &disk.medium {
                 Medium::Ram(size) => Some(size.bytes()),
                 Medium::Path(_) => None,
@@ -163,7 +163,7 @@ impl Monitor<'_> {
             return Vec::new();
         };
         let served = |(&nsid, disk): (&u32, &Disk)| {
-            let held = self.resources.storage.get(&(subsystem.nqn.clone(), nsid))?;
+            let held = self.resources.storage.get(&subsystem.nqn, nsid)?;
             Some(Served {
                 nsid,
                 device: match &disk.medium {

@@ -115,8 +115,7 @@ impl Supply<'_> {
             return Ok(());
         };
         for (&nsid, disk) in disks {
-            let place = (subsystem.nqn.clone(), nsid);
-            let Some(held) = self.resources.storage.get(&place) else {
+            let Some(held) = self.resources.storage.get(&subsystem.nqn, nsid) else {
                 continue;
             };
             let ids = kernel::ids(&subsystem.nqn, nsid, disk);
@@ -129,10 +128,8 @@ impl Supply<'_> {
                 nguid: ids.nguid,
                 eui64: ids.eui64,
             };
-            let known = self.has.storage.values();
-            let known = known
-                .into_iter()
-                .any(|had| had.id == held.id && had.facts == held.facts);
+            let mut has = self.has.storage.iter();
+            let known = has.any(|had| had.id == held.id && had.facts == held.facts);
             let descriptor = held.descriptor().filter(|_| !known);
             to.tell(&ToWorker::Namespace(namespace), descriptor)?;
         }
