@@ -97,11 +97,12 @@ console_login() {
 	fi
 	[ "$status" = 0 ] || return 1
 	console_type root
-	# A kernel message behind the prompt hides it; return brings another.
+	# A kernel message behind the prompt hides it; return brings another. The mark stays: the prompt
+	# may have come at this very moment.
 	patience=$(($(date +%s) + $1))
 	while ! console_expect "${NVMFD_VM_NUDGE:-15}" '[#%$] *$'; do
 		[ "$why" = "no answer within ${NVMFD_VM_NUDGE:-15} s" ] && [ "$(date +%s)" -lt "$patience" ] || return 1
-		console_type ''
+		printf '\r' >&8
 	done
 	booted=yes
 	# No line editing: it redraws long lines.
