@@ -287,6 +287,28 @@ pub struct Session {
     pub traffic: Option<Traffic>,
 }
 
+impl Session {
+    /// A session of which nothing more is known.
+    pub fn named(mode: Mode, subsystem: &str, cntlid: u16, hostnqn: &str) -> Self {
+        Self {
+            mode,
+            subsystem: subsystem.into(),
+            cntlid,
+            hostnqn: hostnqn.into(),
+            hostid: None,
+            peer: None,
+            local: None,
+            io_queues: None,
+            header_digest: None,
+            data_digest: None,
+            kato: None,
+            age: None,
+            idle: None,
+            traffic: None,
+        }
+    }
+}
+
 /// Commands that have been executed, and the bytes that they moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Traffic {

@@ -126,23 +126,11 @@ impl OpenKernel {
         let sessions = listed.iter().filter(|it| ours(&it.subnqn));
         Ok(sessions
             .map(|it| Session {
-                mode: Mode::Kernel,
-                subsystem: it.subnqn.clone(),
-                cntlid: it.cntlid,
-                hostnqn: it.hostnqn.clone(),
-                hostid: None,
-                peer: None,
-                local: None,
-                io_queues: None,
-                header_digest: None,
-                data_digest: None,
-                kato: None,
-                age: None,
-                idle: None,
                 traffic: traffic
                     .get(&it.subnqn)
                     .copied()
                     .filter(|_| alone(&it.subnqn)),
+                ..Session::named(Mode::Kernel, &it.subnqn, it.cntlid, &it.hostnqn)
             })
             .collect())
     }

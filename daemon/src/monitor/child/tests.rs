@@ -21,22 +21,7 @@ fn babbler(message: impl Fn() -> ToMonitor + Send + 'static) -> Child {
 }
 
 fn session(hostnqn: &str) -> Session {
-    Session {
-        mode: Mode::User,
-        subsystem: "nqn.2014-08.org.example:a".into(),
-        cntlid: 1,
-        hostnqn: hostnqn.into(),
-        hostid: None,
-        peer: None,
-        local: None,
-        io_queues: None,
-        header_digest: None,
-        data_digest: None,
-        kato: None,
-        age: None,
-        idle: None,
-        traffic: None,
-    }
+    Session::named(Mode::User, "nqn.2014-08.org.example:a", 1, hostnqn)
 }
 
 fn sessions(part: Vec<Session>) -> ToMonitor {

@@ -91,22 +91,7 @@ fn a_status() -> Status {
 }
 
 fn session(subsystem: &str, cntlid: u16, mode: Mode) -> Session {
-    Session {
-        mode,
-        subsystem: subsystem.into(),
-        cntlid,
-        hostnqn: "nqn.2014-08.org.example:host1".into(),
-        hostid: None,
-        peer: None,
-        local: None,
-        io_queues: None,
-        header_digest: None,
-        data_digest: None,
-        kato: None,
-        age: None,
-        idle: None,
-        traffic: None,
-    }
+    Session::named(mode, subsystem, cntlid, "nqn.2014-08.org.example:host1")
 }
 
 #[test]
