@@ -300,10 +300,7 @@ impl Session {
                     &association.hostnqn,
                 )
             } else {
-                DiscoveryLog {
-                    generation: 0,
-                    entries: Vec::new(),
-                }
+                DiscoveryLog::default()
             };
             let environment = Environment {
                 namespaces: &namespaces,

@@ -4,7 +4,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use nvmf_proto::controller::discovery::{DiscoveryEntry, DiscoveryLog, Family, Subtype};
+use nvmf_proto::controller::discovery::{
+    DiscoveryEntry, DiscoveryLog, DiscoveryScope, Family, Subtype,
+};
 use nvmf_proto::nqn::Nqn;
 
 use super::route::is_served;
@@ -40,6 +42,7 @@ pub fn log(snapshot: &Snapshot, local: SocketAddr, host: &Nqn) -> DiscoveryLog {
     });
     DiscoveryLog {
         generation: snapshot.generation,
+        scope: DiscoveryScope::default(),
         entries: std::iter::once(myself).chain(subsystems).collect(),
     }
 }
@@ -74,6 +77,7 @@ fn entry(subtype: Subtype, address: IpAddr, port: u16, subnqn: Nqn, portid: u16)
         treq: 0,
         eflags: 0,
         sectype: 0,
+        label: None,
     }
 }
 

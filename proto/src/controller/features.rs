@@ -99,7 +99,7 @@ impl Feature {
             .ok_or(Status::INVALID_FIELD.dnr())
     }
 
-    fn exists_on(self, kind: Kind) -> bool {
+    pub(super) fn exists_on(self, kind: Kind) -> bool {
         kind == Kind::Io || matches!(self, Self::AsyncEventConfiguration | Self::KeepAliveTimer)
     }
 }

@@ -19,7 +19,7 @@ use crate::status::Status;
 
 pub use crate::sqe::Data;
 pub use cmd::AdminCommand;
-pub use discovery::{DiscoveryEntry, DiscoveryLog};
+pub use discovery::{DiscoveryEntry, DiscoveryLog, DiscoveryScope};
 pub use log_page::{ErrorLog, IoStatistics};
 pub use namespace::{BROADCAST_NSID, NamespaceInfo, Namespaces};
 
@@ -257,8 +257,14 @@ impl Controller {
     }
 
     /// An event request to complete now: the tag it was executed with, and how it ends.
+    ///
+    /// A discovery controller without KATO is not a persistent one and tells of nothing (Base 2.1
+    /// §3.1.3.3); what there is to tell waits for one (Set Features 0Fh), as do the requests.
     pub fn next_event(&mut self) -> Option<(u32, Completion)> {
-        self.events.next()
+        match (self.config.kind, self.keep_alive.kato()) {
+            (Kind::Discovery, 0) => None,
+            (Kind::Discovery | Kind::Io, _) => self.events.next(),
+        }
     }
 
     /// Forgets the event request of this tag, to be completed with Command Abort Requested; false

@@ -8,6 +8,8 @@ use super::*;
 use crate::nvm::Geometry;
 use crate::opcode::{self, admin, fabrics};
 
+mod discovery;
+
 pub(super) fn config(kind: Kind) -> Config {
     Config {
         kind,
@@ -79,6 +81,18 @@ impl Bench {
     /// A controller that is enabled; namespaces 1 and 3 if it is one for I/O.
     pub(super) fn new(kind: Kind) -> Self {
         let mut bench = Self::disabled(kind);
+        assert_eq!(bench.write_cc(ENABLE), Ok(Some(Effect::Enabled)));
+        bench
+    }
+
+    /// As [`Self::new`], with another KATO of Connect.
+    fn with_kato(kind: Kind, kato: Duration) -> Self {
+        let mut bench = Self::disabled(kind);
+        let config = Config {
+            kato,
+            ..config(kind)
+        };
+        bench.controller = Controller::new(config, bench.now);
         assert_eq!(bench.write_cc(ENABLE), Ok(Some(Effect::Enabled)));
         bench
     }
@@ -202,21 +216,6 @@ fn a_disabled_controller_takes_only_fabrics_commands() {
 }
 
 #[test]
-fn a_discovery_controller_knows_little() {
-    let mut bench = Bench::new(Kind::Discovery);
-    let refused = Status::INVALID_OPCODE.dnr();
-    assert_eq!(bench.status(&Sqe::new(admin::ABORT, 1)), refused);
-    assert_eq!(
-        bench.status(&Sqe::new(admin::KEEP_ALIVE, 1)),
-        Status::SUCCESS
-    );
-    for opcode in [0x00, 0x01, 0x04, 0x05, 0x0d, 0x10, 0x15, 0x80, 0x81, 0xc0] {
-        assert_eq!(bench.status(&Sqe::new(opcode, 1)), refused);
-    }
-    assert_eq!(bench.controller.io_queues_granted(), 0);
-}
-
-#[test]
 fn fused_admin_commands_are_refused() {
     let mut bench = Bench::new(Kind::Io);
     for fuse in 1..4 {
@@ -274,38 +273,6 @@ fn an_event_request_is_answered_when_a_namespace_changes() {
     assert_eq!(bench.data(&log_sqe(4, 0, 4096, false))[..8], [0; 8]);
     bench.controller.namespaces_changed([1]);
     assert_eq!(bench.controller.next_event().map(|(tag, _)| tag), Some(12));
-}
-
-#[test]
-fn a_discovery_host_hears_of_each_change_once() {
-    let mut bench = Bench::new(Kind::Discovery);
-    for cid in 0..4 {
-        assert_eq!(bench.run(&async_event_request(cid)), Outcome::Held);
-    }
-    bench.controller.discovery_changed();
-    assert_eq!(
-        bench.controller.next_event(),
-        Some((0, Completion::success(0x0070_f002)))
-    );
-    bench.controller.discovery_changed();
-    assert_eq!(bench.controller.next_event(), None);
-    // RAE keeps the event masked, as do failed reads.
-    bench.data(&log_sqe(0x70, 0, 20, true));
-    assert!(
-        bench
-            .status(&log_sqe(0x70, 1 << 40, 20, false))
-            .is(Status::INVALID_FIELD)
-    );
-    bench.controller.discovery_changed();
-    assert_eq!(bench.controller.next_event(), None);
-    bench.data(&log_sqe(0x70, 0, 20, false));
-    assert_eq!(
-        bench.controller.next_event(),
-        None,
-        "this read showed the newest log"
-    );
-    bench.controller.discovery_changed();
-    assert_eq!(bench.controller.next_event().map(|(tag, _)| tag), Some(1));
 }
 
 #[test]

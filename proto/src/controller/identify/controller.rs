@@ -146,7 +146,6 @@ impl Controller {
         data.mdts = page_power(config.max_transfer.into());
         data.cntlid = config.cntlid.into();
         data.ver = VERSION.into();
-        data.ctratt = (CTRATT_HOSTID_128 | CTRATT_TBKAS).into();
         data.aerl = AERL;
         data.elpe = ERROR_ENTRIES - 1;
         data.kas = KAS.into();
@@ -158,7 +157,8 @@ impl Controller {
             Kind::Discovery => {
                 data.cntrltype = 2;
                 data.oaes = DISCOVERY_NOTICES.into();
-                data.lpa = LPA_EXTENDED;
+                data.ctratt = CTRATT_TBKAS.into();
+                data.lpa = LPA_EFFECTS | LPA_EXTENDED | LPA_SUPPORTED_PAGES;
                 data.maxcmd = entries(config.max_admin_entries).into();
                 data.dctype = 1;
             }
@@ -180,6 +180,7 @@ fn io_fields(data: &mut IdentifyController, config: &Config, env: &Environment<'
     data.cntrltype = 1;
     data.cmic = CMIC_PORTS | CMIC_CONTROLLERS;
     data.oaes = NAMESPACE_NOTICES.into();
+    data.ctratt = (CTRATT_HOSTID_128 | CTRATT_TBKAS).into();
     data.acl = ACL;
     data.frmw = FRMW_ONE_READ_ONLY_SLOT;
     data.lpa = LPA_EFFECTS | LPA_EXTENDED | LPA_SUPPORTED_PAGES;

@@ -120,8 +120,20 @@ fn a_discovery_controller_says_that_it_is_one() {
     let data = controller(Kind::Discovery);
     assert_eq!(data.cntrltype, 2);
     assert_eq!(data.oaes.get(), 1 << 31);
-    assert_eq!(data.lpa, 1 << 2);
+    assert_eq!(data.ctratt.get(), 1 << 6, "TBKAS; the rest is reserved");
+    assert_eq!(data.lpa, 0b10_0110, "the pages 00h, 05h, 12h, 13h; offsets");
+    assert_eq!(data.aerl, 3);
+    assert_eq!(data.kas.get(), 10, "Keep Alive is not optional here");
+    assert_eq!(data.cntlid.get(), 5, "Linux: as in Connect");
+    assert_eq!(data.ver.get(), 0x0002_0000);
+    assert_eq!(data.mdts, 8, "1 MiB: FreeBSD reads all entries at once");
     assert_eq!(data.maxcmd.get(), 32, "Linux: not 0");
+    assert_eq!(data.sgls.get(), 1 | 1 << 20 | 1 << 21, "Linux: not 0");
+    assert_eq!((data.icdoff.get(), data.fcatt), (0, 0), "Linux; dynamic");
+    assert_eq!(data.ofcs.get(), 0, "no Disconnect");
+    assert_eq!((data.cmic, data.acl, data.vwc), (0, 0, 0), "reserved");
+    assert_eq!(&data.sn, b"0123456789          ");
+    assert_eq!(data.subnqn[..29], *b"nqn.2014-08.org.example:vol0\0");
     assert_eq!(
         (data.nn.get(), data.ioccsz.get(), data.oncs.get()),
         (0, 0, 0)

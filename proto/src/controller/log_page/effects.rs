@@ -1,25 +1,41 @@
 //! What is supported and what it does: commands (05h) and features (12h). Both pages are tables of
 //! dwords by opcode or identifier.
 
-use super::super::Environment;
 use super::super::features::Feature;
 use super::super::namespace::any_volatile_cache;
+use super::super::{Environment, Kind};
 use crate::opcode::{self, admin, nvm};
 
 /// Commands Supported and Effects (Base 2.0 §5.16.1.6): admin commands, I/O commands of a command
 /// set, reserved. Linux: nvme-cli before 2.4 asks for the Zoned one too, and takes an error for the
 /// end; that none of its commands is supported is as true.
-pub(super) fn commands(command_set: u8) -> Vec<u8> {
-    let of_controller = [
+pub(super) fn commands(kind: Kind, command_set: u8) -> Vec<u8> {
+    let everywhere = [
         admin::GET_LOG_PAGE,
         admin::IDENTIFY,
-        admin::ABORT,
         admin::SET_FEATURES,
         admin::GET_FEATURES,
         admin::ASYNC_EVENT_REQUEST,
         admin::KEEP_ALIVE,
         opcode::FABRICS,
     ];
+    let of_controller = |opcode| (opcode, SUPPORTED | CONTROLLER_SCOPE);
+    let mut page = match kind {
+        Kind::Io => {
+            let admin = [admin::ABORT].into_iter().chain(everywhere);
+            let mut page = table(admin.map(of_controller));
+            if command_set == NVM_COMMAND_SET {
+                page.extend(table(nvm_commands()));
+            }
+            page
+        }
+        Kind::Discovery => table(everywhere.map(of_controller)),
+    };
+    page.resize(4096, 0);
+    page
+}
+
+fn nvm_commands() -> impl Iterator<Item = (u8, u32)> {
     let reading = [nvm::FLUSH, nvm::READ, nvm::COMPARE, nvm::VERIFY];
     let writing = [
         nvm::WRITE,
@@ -27,24 +43,17 @@ pub(super) fn commands(command_set: u8) -> Vec<u8> {
         nvm::DATASET_MANAGEMENT,
         nvm::COPY,
     ];
-    let mut page = table(of_controller.map(|opcode| (opcode, SUPPORTED | CONTROLLER_SCOPE)));
-    let of_namespace = reading
-        .map(|opcode| (opcode, SUPPORTED | NAMESPACE_SCOPE))
-        .into_iter()
-        .chain(writing.map(|opcode| (opcode, SUPPORTED | CHANGES_BLOCKS | NAMESPACE_SCOPE)));
-    page.extend(table(
-        of_namespace.filter(|_| command_set == NVM_COMMAND_SET),
-    ));
-    page.resize(4096, 0);
-    page
+    let reading = reading.map(|opcode| (opcode, SUPPORTED | NAMESPACE_SCOPE));
+    let writing = writing.map(|opcode| (opcode, SUPPORTED | CHANGES_BLOCKS | NAMESPACE_SCOPE));
+    reading.into_iter().chain(writing)
 }
 
 /// Feature Identifiers Supported and Effects (Base 2.0 §5.16.1.18).
-pub(super) fn features(env: &Environment<'_>) -> Vec<u8> {
+pub(super) fn features(kind: Kind, env: &Environment<'_>) -> Vec<u8> {
     let cache = any_volatile_cache(env.namespaces);
-    let existing = Feature::ALL
-        .into_iter()
-        .filter(|(_, feature)| cache || *feature != Feature::VolatileWriteCache);
+    let existing = Feature::ALL.into_iter().filter(|&(_, feature)| {
+        feature.exists_on(kind) && (cache || feature != Feature::VolatileWriteCache)
+    });
     table(existing.map(|(fid, _)| (fid, SUPPORTED | CONTROLLER_SCOPE)))
 }
 

@@ -6,6 +6,7 @@
 
 use zerocopy::IntoBytes;
 
+use super::discovery::{DiscoveryScope, EntryFormat};
 use super::{Controller, Environment, Kind};
 use crate::sqe::Sqe;
 use crate::status::Status;
@@ -57,6 +58,10 @@ pub struct LogRead {
     pub retain_event: bool,
     /// I/O command set that the page is about (CSI), where pages differ by it.
     pub command_set: u8,
+    /// Which entries the host wants of the discovery log; nothing set for other pages.
+    pub scope: DiscoveryScope,
+    /// Whether it wants them extended; never for other pages.
+    pub extended: bool,
 }
 
 impl LogPage {
@@ -75,23 +80,35 @@ impl LogPage {
 
     fn exists_on(self, kind: Kind) -> bool {
         match self {
-            Self::SupportedPages | Self::ErrorInformation => true,
+            Self::SupportedPages
+            | Self::ErrorInformation
+            | Self::CommandEffects
+            | Self::FeatureEffects
+            | Self::ManagementEffects => true,
             Self::Discovery => kind == Kind::Discovery,
-            Self::Health
+            Self::Health | Self::FirmwareSlots | Self::ChangedNamespaces => kind == Kind::Io,
+        }
+    }
+
+    /// The pages that a controller of `kind` has, by identifier.
+    fn existing(kind: Kind) -> impl Iterator<Item = (u8, Self)> {
+        let all = Self::ALL.into_iter();
+        all.filter(move |(_, page)| page.exists_on(kind))
+    }
+
+    /// What Supported Log Pages says of it: LSUPP, and from bit 16 the LID Specific Parameter.
+    fn support(self) -> u32 {
+        match self {
+            Self::Discovery => PAGE_SUPPORTED | (EXTDLPE | PLEO | ALLSUBE) << 16,
+            Self::SupportedPages
+            | Self::ErrorInformation
+            | Self::Health
             | Self::FirmwareSlots
             | Self::ChangedNamespaces
             | Self::CommandEffects
             | Self::FeatureEffects
-            | Self::ManagementEffects => kind == Kind::Io,
+            | Self::ManagementEffects => PAGE_SUPPORTED,
         }
-    }
-
-    /// Identifiers of the pages that a controller of `kind` has.
-    fn identifiers(kind: Kind) -> impl Iterator<Item = u8> {
-        Self::ALL
-            .iter()
-            .filter(move |(_, page)| page.exists_on(kind))
-            .map(|&(lid, _)| lid)
     }
 }
 
@@ -127,12 +144,29 @@ impl LogRead {
         if offset % 4 != 0 || cdw14 & OFFSET_TYPE != 0 || length > max_transfer || foreign {
             return Err(Status::INVALID_FIELD.dnr());
         }
+        // What LSP says depends on the page; bits that mean nothing are not looked at.
+        let lsp = match page {
+            LogPage::Discovery => u32::from(lsp_rae & !RETAIN_EVENT),
+            LogPage::SupportedPages
+            | LogPage::ErrorInformation
+            | LogPage::Health
+            | LogPage::FirmwareSlots
+            | LogPage::ChangedNamespaces
+            | LogPage::CommandEffects
+            | LogPage::FeatureEffects
+            | LogPage::ManagementEffects => 0,
+        };
         Ok(Self {
             page,
             offset,
             length,
             retain_event: lsp_rae & RETAIN_EVENT != 0,
             command_set: cdw14.to_be_bytes().first().copied().unwrap_or_default(),
+            scope: DiscoveryScope {
+                port_local: lsp & PLEO != 0,
+                all: lsp & ALLSUBE != 0,
+            },
+            extended: lsp & EXTDLPE != 0,
         })
     }
 
@@ -174,16 +208,27 @@ impl Controller {
                 page.resize(super::event::CHANGED_LIST_ENTRIES * 4, 0);
                 read.of(&page)
             }
-            LogPage::CommandEffects => read.of(&effects::commands(read.command_set)),
-            LogPage::FeatureEffects => read.of(&effects::features(env)),
+            LogPage::CommandEffects => {
+                read.of(&effects::commands(self.config.kind, read.command_set))
+            }
+            LogPage::FeatureEffects => read.of(&effects::features(self.config.kind, env)),
             LogPage::ManagementEffects => read.of(&[0; 4096]),
-            LogPage::Discovery => env.discovery.read(read.offset, read.length),
+            LogPage::Discovery => {
+                let format = match read.extended {
+                    true => EntryFormat::Extended,
+                    false => EntryFormat::Basic,
+                };
+                env.discovery.read(format, read.offset, read.length)
+            }
         }?;
         // Hosts that read in pieces retain the event in all but the last.
         if !read.retain_event {
             match read.page {
                 LogPage::ChangedNamespaces => self.events.namespaces_read(),
-                LogPage::Discovery => self.events.discovery_read(read.offset == 0),
+                LogPage::Discovery => {
+                    let shows_generation = read.offset == 0 && read.length >= 8;
+                    self.events.discovery_read(shows_generation);
+                }
                 LogPage::SupportedPages
                 | LogPage::ErrorInformation
                 | LogPage::Health
@@ -199,7 +244,7 @@ impl Controller {
 
 /// Supported Log Pages: a dword for each identifier (Base 2.0 §5.16.1.1).
 fn supported_pages(kind: Kind) -> Vec<u8> {
-    effects::table(LogPage::identifiers(kind).map(|lid| (lid, PAGE_SUPPORTED)))
+    effects::table(LogPage::existing(kind).map(|(lid, page)| (lid, page.support())))
 }
 
 /// Dword 10's second byte, bit 7: Retain Asynchronous Event.
@@ -208,3 +253,11 @@ const RETAIN_EVENT: u8 = 1 << 7;
 const OFFSET_TYPE: u32 = 1 << 23;
 /// LSUPP.
 const PAGE_SUPPORTED: u32 = 1;
+
+/// What a host may ask of the discovery log, in LSP; in the LID Specific Parameter, that it may
+/// (Base 2.1 §5.1.12.3.1). Extended entries.
+const EXTDLPE: u32 = 1;
+/// Only entries of the port that is asked.
+const PLEO: u32 = 1 << 1;
+/// Entries of all ports. What a host may not use it is not shown even so.
+const ALLSUBE: u32 = 1 << 2;
