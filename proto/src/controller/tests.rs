@@ -9,6 +9,7 @@ use crate::nvm::Geometry;
 use crate::opcode::{self, admin, fabrics};
 
 mod discovery;
+mod freebsd_host;
 
 pub(super) fn config(kind: Kind) -> Config {
     Config {
