@@ -11,6 +11,7 @@
 //! * [`controller`]: registers, Identify, features, log pages, events, keep-alive, discovery.
 //! * [`nvm`]: the NVM command set, parsed and bounded.
 //! * [`host`]: the host's side of an established queue.
+//! * [`registration`]: entries of a discovery log, told to a Centralized Discovery Controller.
 //!
 //! Sources are cited by section: *Base* is the NVM Express Base Specification 2.0, *NVMe/TCP* the
 //! TCP Transport Specification 1.0, *NVM* the NVM Command Set Specification 1.0. Everything on the
@@ -35,6 +36,7 @@ pub mod opcode;
 pub mod outbox;
 pub mod pdu;
 pub mod queue;
+pub mod registration;
 pub mod sqe;
 pub mod status;
 

@@ -35,6 +35,8 @@ pub mod admin {
     pub const ASYNC_EVENT_REQUEST: u8 = 0x0c;
     /// Keep Alive.
     pub const KEEP_ALIVE: u8 = 0x18;
+    /// Discovery Information Management (Base 2.1 §5.3.3).
+    pub const DISCOVERY_INFORMATION_MANAGEMENT: u8 = 0x21;
 }
 
 /// NVM commands (NVM 1.0 §3).

@@ -98,6 +98,8 @@ statuses! {
     INVALID_LOG_PAGE = (1, 0x09), "invalid log page";
     FEATURE_NOT_SAVEABLE = (1, 0x0d), "feature identifier not saveable";
     COMMAND_SET_COMBINATION_REJECTED = (1, 0x2b), "I/O command set combination rejected";
+    INVALID_DISCOVERY_INFORMATION = (1, 0x2f), "invalid discovery information";
+    INSUFFICIENT_DISCOVERY_RESOURCES = (1, 0x32), "insufficient discovery resources";
     CONNECT_INCOMPATIBLE_FORMAT = (1, 0x80), "incompatible format";
     CONNECT_CONTROLLER_BUSY = (1, 0x81), "controller busy";
     CONNECT_INVALID_PARAMETERS = (1, 0x82), "connect invalid parameters";

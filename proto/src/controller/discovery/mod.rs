@@ -5,7 +5,7 @@
 //! its generation must change with its content and with nothing else.
 //!
 //! A log has two forms: entries of 1024 bytes each, and for hosts that ask so *extended* ones, which
-//! go on with attributes and so differ in length ([`EntryFormat`]). The bytes are in [`record`].
+//! go on with attributes and so differ in length ([`EntryFormat`]). The bytes are in `record`.
 
 use std::fmt;
 
@@ -14,8 +14,13 @@ use zerocopy::IntoBytes;
 use crate::nqn::Nqn;
 use crate::status::Status;
 
-use record::{Extension, Record};
+pub(crate) use record::{
+    AttributeHead, ExtensionHead, HOST_IDENTIFIER, LABEL_ASCII, LABEL_UTF8, Record, TRTYPE_TCP,
+    VENDOR_ATTRIBUTES,
+};
 pub use record::{LABEL_MAX_BYTES, RECORD_SIZE};
+
+use record::Extension;
 
 mod record;
 #[cfg(test)]

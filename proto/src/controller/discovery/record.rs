@@ -1,5 +1,5 @@
 //! The bytes of a discovery log: header, entries, and the attributes that extended entries end with.
-//!
+//! A registration ([`crate::registration`]) is made of the same entries.
 
 use std::borrow::Cow;
 
@@ -192,9 +192,14 @@ const CNTLID_DYNAMIC: u16 = 0xffff;
 /// The log has extended entries. The other flags are [`super::DiscoveryScope`]'s.
 const DLPF_EXTENDED: u8 = 1;
 
-/// Attributes (EXATTYPE).
+/// Attributes (EXATTYPE): of hosts alone.
+pub(crate) const HOST_IDENTIFIER: u16 = 1;
+/// A label in ASCII.
 pub(crate) const LABEL_ASCII: u16 = 2;
+/// A label in UTF-8.
 pub(crate) const LABEL_UTF8: u16 = 3;
+/// From here on, of whoever made it.
+pub(crate) const VENDOR_ATTRIBUTES: u16 = 0xff00;
 
 const _: () = assert!(size_of::<Header>() == RECORD_BYTES);
 const _: () = assert!(size_of::<Record>() == RECORD_BYTES);

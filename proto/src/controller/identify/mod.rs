@@ -120,7 +120,7 @@ impl Controller {
 }
 
 /// `text` as a fixed field, cut or padded. Characters that are not printable ASCII become `?`.
-pub(super) fn field<const N: usize>(text: &str, padding: u8) -> [u8; N] {
+pub(crate) fn field<const N: usize>(text: &str, padding: u8) -> [u8; N] {
     let mut field = [padding; N];
     for (to, from) in field.iter_mut().zip(text.bytes()) {
         *to = if matches!(from, b' '..=b'~') {
