@@ -8,7 +8,8 @@ use nvmfd::control::message::{Mode, Whose};
 use nvmfd_tests::peer::{Host, HostOptions, PATIENCE, PeerError, discover};
 
 use crate::stage::{
-    DISCOVERY_CHANGED, NQN, Result, Stage, Wish, event, listen, only, ram, was_told_nothing,
+    DISCOVERY_CHANGED, NQN, Result, Stage, Wish, discovery, event, listen, only, ram,
+    was_told_nothing,
 };
 
 fn refusal<T>(result: Result<T>) -> ConnectReject {
@@ -26,12 +27,6 @@ fn ended(host: &mut Host) -> bool {
         Err(PeerError::Io(error)) => error.kind() == std::io::ErrorKind::ConnectionReset,
         Err(other) => panic!("{other}"),
     })
-}
-
-fn discovery(stage: &Stage, options: &HostOptions) -> Result<Host> {
-    let mut host = Host::connect_admin(stage.address(2), &Nqn::discovery(), options)?;
-    host.enable()?;
-    Ok(host)
 }
 
 #[test]

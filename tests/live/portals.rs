@@ -9,7 +9,7 @@ use nvmfd::config::model::{Digest, SqFlowControl};
 use nvmfd::worker::snapshot::{Limits, PortalKind, offer};
 use nvmfd_tests::peer::{Host, HostOptions, PATIENCE, PeerError, Raw, discover};
 
-use crate::stage::{DISCOVERY_CHANGED, NQN, Result, Stage, event, listen};
+use crate::stage::{DISCOVERY_CHANGED, NQN, Result, Stage, discovery, event, listen};
 
 fn through(stage: &Stage, portal: u16, options: &HostOptions) -> Result<Host> {
     let nqn = NQN.parse().expect("a name");
@@ -21,9 +21,7 @@ fn a_portal_comes_and_the_first_goes_without_its_hosts() -> Result {
     let mut stage = Stage::start();
     let options = HostOptions::default();
     let mut host = stage.connect(&options)?;
-    let discovery = nvmf_proto::nqn::Nqn::discovery();
-    let mut looking = Host::connect_admin(stage.address(2), &discovery, &options)?;
-    looking.enable()?;
+    let mut looking = discovery(&stage, &options)?;
     let told = listen(&mut looking)?;
 
     let another = stage.open(PortalKind::Io);

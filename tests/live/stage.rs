@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nvmf_kmod::Ctl;
 use nvmf_proto::host::Payload;
+use nvmf_proto::nqn::Nqn;
 use nvmf_proto::opcode::admin;
 use nvmf_proto::sqe::Sqe;
 use nvmfd::config::model::{Digest, Hosts, SqFlowControl};
@@ -218,6 +220,17 @@ pub(crate) fn ram(nsid: u32, bytes: u64) -> Arc<Namespace> {
 /// Nobody but this host.
 pub(crate) fn only(options: &HostOptions) -> Hosts {
     Hosts::Listed([options.hostnqn.clone()].into())
+}
+
+/// A host that stays connected to the discovery controller: without KATO it would be told nothing.
+pub(crate) fn discovery(stage: &Stage, options: &HostOptions) -> Result<Host> {
+    let options = HostOptions {
+        kato: Duration::from_secs(120),
+        ..options.clone()
+    };
+    let mut host = Host::connect_admin(stage.address(2), &Nqn::discovery(), &options)?;
+    host.enable()?;
+    Ok(host)
 }
 
 /// Asks for an event; [`event`] waits for it.
