@@ -14,7 +14,7 @@ pub(super) struct KeepAlive {
     kind: Kind,
     /// As asked in Connect, rounded: the default.
     connected: Duration,
-    /// In force, rounded up to [`GRANULARITY`]; zero for none.
+    /// In force, rounded up to [`KAS`]; zero for none.
     kato: Duration,
     /// The controller is disabled or shut down.
     preserved: bool,
