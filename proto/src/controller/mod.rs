@@ -154,6 +154,11 @@ impl Controller {
         &self.config
     }
 
+    /// Its subsystem has this name: discovery's can be given another while hosts are connected.
+    pub fn rename(&mut self, subnqn: Nqn) {
+        self.config.subnqn = subnqn;
+    }
+
     /// Reads an entry of the admin queue that is not a Fabrics command.
     ///
     /// # Errors
