@@ -110,7 +110,7 @@ fn the_sample_file_serves_this_machine_alone() {
         .portals
         .iter()
         .flat_map(|portal| portal.listen.addresses());
-    let addresses = addresses.chain(config.discovery.addresses());
+    let addresses = addresses.chain(config.discovery.listen.addresses());
     for address in addresses.chain(config.metrics) {
         assert!(address.ip().is_loopback(), "{address}");
     }

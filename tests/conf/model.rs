@@ -9,8 +9,8 @@ use nvmf_proto::nqn::Nqn;
 use nvmfd::cli::Listen;
 use nvmfd::config::Config;
 use nvmfd::config::model::{
-    Access, Destination, Digest, Disk, Hosts, Ids, KernelLun, Limits, Log, Medium, Namespaces,
-    Portal, SqFlowControl, Subsystem,
+    Access, Destination, Digest, Discovery, Disk, Hosts, Ids, KernelLun, Limits, Log, Medium,
+    Namespaces, Portal, Referral, Show, SqFlowControl, Subsystem,
 };
 use nvmfd::engine::backend::ram::RamSize;
 use tracing::level_filters::LevelFilter;
@@ -51,7 +51,7 @@ fn count(number: usize) -> NonZeroUsize {
 #[test]
 fn what_is_left_out_has_its_default() {
     let smallest = Config {
-        discovery: Listen::Everywhere { port: 8009 },
+        discovery: Discovery::at(Listen::Everywhere { port: 8009 }),
         portals: vec![Portal {
             name: "front".into(),
             listen: at(["127.0.0.1:4420"]),
@@ -59,6 +59,7 @@ fn what_is_left_out_has_its_default() {
             data_digest: Digest::Allow,
             sq_flow_control: SqFlowControl::Required,
             maxh2cdata: 256 << 10,
+            discovery_nqn: None,
         }],
         subsystems: vec![Subsystem {
             nqn: nqn("vol0"),
@@ -66,8 +67,10 @@ fn what_is_left_out_has_its_default() {
             hosts: Hosts::Any,
             terminate_on_revoke: false,
             serial: None,
+            label: None,
             namespaces: Namespaces::User(BTreeMap::from([(1, disk(ram(64 << 20)))])),
         }],
+        referrals: Vec::new(),
         limits: Limits {
             threads: None,
             negotiation_time: Duration::from_secs(10),
@@ -87,7 +90,13 @@ fn what_is_left_out_has_its_default() {
 #[test]
 fn every_key_arrives() {
     let config = good("every-key");
-    assert_eq!(config.discovery, at(["127.0.0.1:8010", "127.0.0.1:8011"]));
+    let discovery = Discovery {
+        listen: at(["127.0.0.1:8010", "127.0.0.1:8011"]),
+        nqn: Some(nqn("discovery")),
+        show: Show::All,
+        label: Some("rack 7".into()),
+    };
+    assert_eq!(config.discovery, discovery);
     let [front, back] = &config.portals[..] else {
         panic!("{:?}", config.portals);
     };
@@ -98,6 +107,7 @@ fn every_key_arrives() {
         data_digest: Digest::Off,
         sq_flow_control: SqFlowControl::Optional,
         maxh2cdata: 1 << 20,
+        discovery_nqn: Some(nqn("front")),
     };
     assert_eq!(*front, expected);
     assert_eq!(back.name, "back-2.storage_net");
@@ -119,9 +129,23 @@ fn every_key_arrives() {
         hosts: Hosts::Listed([host.parse().unwrap(), nqn("host2")].into()),
         terminate_on_revoke: true,
         serial: Some("VOL0 0001".into()),
+        label: Some("Datenbänke".into()),
         namespaces: Namespaces::User([(1024, image), (2, disk(ram(1536)))].into()),
     };
     assert_eq!(config.subsystems, [subsystem]);
+    let near = Referral {
+        address: "192.0.2.7:8009".parse().unwrap(),
+        nqn: Nqn::discovery(),
+        hosts: Hosts::Any,
+        label: None,
+    };
+    let far = Referral {
+        address: "[2001:db8::7]:4420".parse().unwrap(),
+        nqn: nqn("rack8"),
+        hosts: Hosts::Listed([nqn("host2")].into()),
+        label: Some("rack 8".into()),
+    };
+    assert_eq!(config.referrals, [near, far]);
     let limits = Limits {
         threads: Some(count(3)),
         negotiation_time: Duration::from_millis(500),
@@ -182,7 +206,7 @@ fn kernel_mode_has_luns() {
 fn it_does_not_matter_how_toml_is_written() {
     let config = good("spelt-otherwise");
     let smallest = good("smallest");
-    assert_eq!(config.discovery, Listen::At(Vec::new()));
+    assert_eq!(config.discovery.listen, Listen::At(Vec::new()));
     assert_eq!(config.portals, smallest.portals);
     assert_eq!(config.subsystems, smallest.subsystems);
     assert_eq!(config.limits.negotiations, count(32));
@@ -193,6 +217,6 @@ fn it_does_not_matter_how_toml_is_written() {
 #[test]
 fn the_design_s_sketch_is_good() {
     let config = good("sketch");
-    assert_eq!(config.discovery, at(["[::]:8009"]));
+    assert_eq!(config.discovery.listen, at(["[::]:8009"]));
     assert_eq!(config.portals[0].listen, Listen::Everywhere { port: 4420 });
 }

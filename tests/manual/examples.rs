@@ -237,7 +237,7 @@ fn commands_for_hosts(banner: &str) -> Vec<String> {
 #[test]
 fn examples_of_the_file_load() {
     let texts = Page::read("nvmfd.toml.5").examples();
-    assert_eq!(texts.len(), 3);
+    assert_eq!(texts.len(), 4);
     for text in texts {
         let loaded = config::parse(&text, "example").unwrap_or_else(|it| panic!("{it}\n{text}"));
         for warning in loaded.warnings.iter() {

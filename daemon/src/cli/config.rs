@@ -7,8 +7,8 @@ use nvmf_kmod::request::LunId;
 use super::Options;
 use crate::config::Config;
 use crate::config::model::{
-    Access, Digest, Disk, Hosts, Ids, KernelLun, Limits, Log, Medium, Namespaces, Portal,
-    SqFlowControl, Subsystem,
+    Access, Digest, Discovery, Disk, Hosts, Ids, KernelLun, Limits, Log, Medium, Namespaces,
+    Portal, SqFlowControl, Subsystem,
 };
 use crate::engine::backend::DeviceSpec;
 use crate::identity::{self, NamespaceIds};
@@ -27,6 +27,7 @@ impl Options {
                 false => SqFlowControl::Required,
             },
             maxh2cdata: self.maxh2cdata,
+            discovery_nqn: None,
         };
         let subsystem = Subsystem {
             nqn: self.nqn.clone(),
@@ -34,12 +35,14 @@ impl Options {
             hosts: Hosts::Any,
             terminate_on_revoke: false,
             serial: None,
+            label: None,
             namespaces: self.namespaces(),
         };
         Config {
-            discovery: self.discovery_listen.clone(),
+            discovery: Discovery::at(self.discovery_listen.clone()),
             portals: vec![portal],
             subsystems: vec![subsystem],
+            referrals: Vec::new(),
             limits: Limits {
                 threads: self.threads,
                 ..Limits::default()

@@ -27,18 +27,69 @@ use crate::worker::admission::NEGOTIATION_TIME;
 /// A whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Where hosts ask what there is, besides every portal.
-    pub discovery: Listen,
+    /// How hosts learn what there is.
+    pub discovery: Discovery,
     /// Where hosts connect; each has a name of its own.
     pub portals: Vec<Portal>,
     /// What they connect to; each has a name of its own.
     pub subsystems: Vec<Subsystem>,
+    /// Other discovery services that hosts are told of.
+    pub referrals: Vec<Referral>,
     /// How much of the daemon peers can hold.
     pub limits: Limits,
     /// What is logged, and where.
     pub log: Log,
     /// Where counters are read; nowhere, mostly.
     pub metrics: Vec<SocketAddr>,
+}
+
+/// How hosts learn what there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discovery {
+    /// Where they ask, besides every portal.
+    pub listen: Listen,
+    /// The service's own name, which is not the well-known one; that works as well.
+    pub nqn: Option<Nqn>,
+    /// Which portals they are told of.
+    pub show: Show,
+    /// What the service is called, for people: at most [`LABEL_MAX_BYTES`](nvmf_proto::controller::discovery::LABEL_MAX_BYTES) bytes, and no
+    /// control character.
+    pub label: Option<String>,
+}
+
+impl Discovery {
+    /// Asked there, with nothing that needs to be said.
+    pub fn at(listen: Listen) -> Self {
+        Self {
+            listen,
+            nqn: None,
+            show: Show::Reachable,
+            label: None,
+        }
+    }
+}
+
+/// Which portals a host is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Show {
+    /// Those at the address where it asks; all, where there are none.
+    Reachable,
+    /// All.
+    All,
+}
+
+/// Another discovery service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Referral {
+    /// Where it is: neither a wildcard nor one of ours.
+    pub address: SocketAddr,
+    /// Its name, the well-known one or its own.
+    pub nqn: Nqn,
+    /// Who is told of it.
+    pub hosts: Hosts,
+    /// What it is called, as [`Discovery::label`].
+    pub label: Option<String>,
 }
 
 /// A place where hosts connect.
@@ -56,6 +107,8 @@ pub struct Portal {
     pub sq_flow_control: SqFlowControl,
     /// MAXH2CDATA: bytes of data that one H2CData PDU may carry.
     pub maxh2cdata: u32,
+    /// What discovery is called here, instead of [`Discovery::nqn`].
+    pub discovery_nqn: Option<Nqn>,
 }
 
 /// Whether connections have digests.
@@ -93,6 +146,8 @@ pub struct Subsystem {
     pub terminate_on_revoke: bool,
     /// Serial number, 1 to 20 characters of printable ASCII; else the machine's.
     pub serial: Option<String>,
+    /// What it is called, as [`Discovery::label`].
+    pub label: Option<String>,
     /// What hosts see in it, by NSID, and who serves that.
     pub namespaces: Namespaces,
 }

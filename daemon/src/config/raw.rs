@@ -13,9 +13,10 @@ use serde::forward_to_deserialize_any;
 
 use super::amount::{BlockSize, Count, Lun, Maxh2cdata, Nsid, Ram, Threads, Time};
 use super::entry::Entry;
-use super::model::{Destination, Digest, Mode, SqFlowControl};
+use super::model::{Destination, Digest, Mode, Show, SqFlowControl};
 use super::word::{
-    Address, Eui64, HostNqn, Level, NamespaceUuid, Nguid, Path, PortalName, Serial, SubsystemNqn,
+    Address, DiscoveryNqn, Eui64, HostNqn, Label, Level, NamespaceUuid, Nguid, Path, PortalName,
+    ReferralAddress, Serial, ServiceNqn, SubsystemNqn,
 };
 
 /// A list of anything.
@@ -28,6 +29,7 @@ pub(super) struct File {
     pub(super) discovery: Entry<Discovery>,
     pub(super) portal: List<Portal>,
     pub(super) subsystem: List<Subsystem>,
+    pub(super) referral: List<Referral>,
     pub(super) limits: Entry<Limits>,
     pub(super) log: Entry<Log>,
     pub(super) metrics: Entry<Metrics>,
@@ -38,6 +40,9 @@ pub(super) struct File {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Discovery {
     pub(super) listen: List<Address>,
+    pub(super) nqn: Entry<DiscoveryNqn>,
+    pub(super) show: Entry<Show>,
+    pub(super) label: Entry<Label>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -50,6 +55,7 @@ pub(super) struct Portal {
     pub(super) data_digest: Entry<Digest>,
     pub(super) sq_flow_control: Entry<SqFlowControl>,
     pub(super) maxh2cdata: Entry<Maxh2cdata>,
+    pub(super) discovery_nqn: Entry<DiscoveryNqn>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -64,6 +70,7 @@ pub(super) struct Subsystem {
     pub(super) allow_any_host: Entry<bool>,
     pub(super) terminate_on_revoke: Entry<bool>,
     pub(super) serial: Entry<Serial>,
+    pub(super) label: Entry<Label>,
     pub(super) namespace: List<Namespace>,
 }
 
@@ -80,6 +87,16 @@ pub(super) struct Namespace {
     pub(super) uuid: Entry<NamespaceUuid>,
     pub(super) nguid: Entry<Nguid>,
     pub(super) eui64: Entry<Eui64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename = "[[referral]]", rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Referral {
+    pub(super) address: Entry<ReferralAddress>,
+    pub(super) nqn: Entry<ServiceNqn>,
+    pub(super) hosts: List<HostNqn>,
+    pub(super) label: Entry<Label>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -111,13 +128,14 @@ pub(super) struct Metrics {
 pub(super) type Table = (&'static str, &'static [&'static str]);
 
 /// All tables, as the structs above have them.
-pub(super) fn grammar() -> [Table; 8] {
+pub(super) fn grammar() -> [Table; 9] {
     [
         table::<File>(),
         table::<Discovery>(),
         table::<Portal>(),
         table::<Subsystem>(),
         table::<Namespace>(),
+        table::<Referral>(),
         table::<Limits>(),
         table::<Log>(),
         table::<Metrics>(),

@@ -1,13 +1,14 @@
 //! From the tables of a file to a configuration: what must be there, and what goes together.
 //!
 //! Every check runs, whatever another one found. What was refused before is reported neither again
-//! nor as missing. Subsystems and namespaces have files of their own; what must not be twice in the
+//! nor as missing. Discovery, subsystems and namespaces have files of their own; what must not be twice in the
 //! whole file is [`conflict`]'s. What comes out lacks whatever was reported: it is for those only
 //! who see that nothing was.
 
 #![forbid(unsafe_code)]
 
 mod conflict;
+mod discovery;
 mod namespace;
 mod subsystem;
 
@@ -19,9 +20,7 @@ use toml::Spanned;
 
 use super::amount::{Count, Maxh2cdata};
 use super::entry::Entry;
-use super::model::{
-    Config, DISCOVERY_PORT, Digest, IO_PORT, Limits, Log, MAXH2CDATA, Portal, SqFlowControl,
-};
+use super::model::{Config, Digest, IO_PORT, Limits, Log, MAXH2CDATA, Portal, SqFlowControl};
 use super::problem::{Findings, Span};
 use super::raw::{self, List};
 use super::word::Address;
@@ -45,11 +44,16 @@ pub(super) fn resolve(file: &raw::File, findings: &mut Findings) -> Config {
     let subsystems = subsystems
         .filter_map(|(index, subsystem)| resolver.subsystem(index, subsystem))
         .collect();
+    let referrals = file.referral.items();
+    let referrals = referrals
+        .filter_map(|referral| resolver.referral(referral))
+        .collect();
     resolver.unused(file);
     let config = Config {
         discovery,
         portals,
         subsystems,
+        referrals,
         limits: resolver.limits(file),
         log: log(file),
         metrics: resolver.metrics(file),
@@ -97,26 +101,6 @@ impl<'r> Names<'r> {
 }
 
 impl<'r> Resolver<'r> {
-    fn discovery(&mut self, file: &raw::File) -> Listen {
-        let listen = file.discovery.given().map(|it| &it.listen);
-        let listen = listen.filter(|listen| !listen.is_absent());
-        if listen.is_some() || file.discovery.is_refused() {
-            let addresses = listen.map(|it| self.listeners(it, DISCOVERY_PORT, "discovery"));
-            return listen_on(addresses.unwrap_or_default());
-        }
-        let everywhere = Listen::Everywhere {
-            port: DISCOVERY_PORT,
-        };
-        for address in everywhere.addresses() {
-            self.conflicts.listener(Listener {
-                span: None,
-                address,
-                owner: "discovery".into(),
-            });
-        }
-        everywhere
-    }
-
     fn portal(&mut self, table: &'r Spanned<raw::Portal>) -> Option<Portal> {
         let portal = table.get_ref();
         let name = portal.name.given().map(|name| name.0.as_str());
@@ -142,6 +126,7 @@ impl<'r> Resolver<'r> {
             data_digest: portal.data_digest.or(Digest::Allow),
             sq_flow_control: portal.sq_flow_control.or(SqFlowControl::Required),
             maxh2cdata: portal.maxh2cdata.or(Maxh2cdata(MAXH2CDATA)).0,
+            discovery_nqn: self.discovery_name(&portal.discovery_nqn),
         })
     }
 

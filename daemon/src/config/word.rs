@@ -5,15 +5,17 @@
 
 #![forbid(unsafe_code)]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use nvmf_proto::controller::discovery::LABEL_MAX_BYTES;
 use nvmf_proto::nqn::Nqn;
 use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 use uuid::Uuid;
 
 use super::entry::Refusal;
+use super::model::DISCOVERY_PORT;
 use super::problem::quoted;
 use crate::cli::address::ListenAddress;
 use crate::cli::value::ValueError;
@@ -96,6 +98,107 @@ impl TryFrom<String> for SubsystemNqn {
                 EXAMPLE,
             )),
         }
+    }
+}
+
+/// The own name of our discovery service.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct DiscoveryNqn(pub(super) Nqn);
+
+impl TryFrom<String> for DiscoveryNqn {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let ServiceNqn(nqn) = ServiceNqn::try_from(text)?;
+        if nqn.is_discovery() {
+            return Err(Refusal::new(
+                "that is the name of all discovery controllers, which works in any case",
+                format!("choose another, {SERVICE_EXAMPLE}, or leave the key out"),
+            ));
+        }
+        Ok(Self(nqn))
+    }
+}
+
+/// The name of a discovery service, the well-known one or its own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct ServiceNqn(pub(super) Nqn);
+
+impl TryFrom<String> for ServiceNqn {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let nqn = text.parse::<Nqn>().and_then(Nqn::require_form);
+        nqn.map(Self).map_err(|error| {
+            let what = format!("{} is no NQN: {error}", quoted(&text));
+            Refusal::new(what, SERVICE_EXAMPLE)
+        })
+    }
+}
+
+/// Where another discovery service is, as all hosts can use it.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct ReferralAddress(pub(super) SocketAddr);
+
+impl TryFrom<String> for ReferralAddress {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let refused = |what: &str| {
+            let what = format!("{} {what}", quoted(&text));
+            Refusal::new(what, "as in \"192.0.2.7:8009\" or \"[2001:db8::7]:8009\"")
+        };
+        const LINK_LOCAL: &str =
+            "is a link-local address, which a host can only use on its own link";
+        let address = match text.parse::<ListenAddress>() {
+            Ok(address) => address.at(DISCOVERY_PORT),
+            Err(ValueError::Multicast) => {
+                return Err(refused("is a multicast address, where no service is"));
+            }
+            Err(ValueError::NeedsInterface) => return Err(refused(LINK_LOCAL)),
+            Err(_) => return Err(refused("is no address of a discovery service")),
+        };
+        let link_local = match address {
+            SocketAddr::V4(address) => address.ip().is_link_local(),
+            SocketAddr::V6(address) => address.ip().is_unicast_link_local(),
+        };
+        let broadcast = address.ip() == IpAddr::V4(Ipv4Addr::BROADCAST);
+        if address.ip().is_unspecified() || broadcast {
+            Err(refused("is no single address, so that no host can use it"))
+        } else if link_local {
+            Err(refused(LINK_LOCAL))
+        } else if address.port() == 0 {
+            Err(refused("has port 0, where no service is"))
+        } else {
+            Ok(Self(address))
+        }
+    }
+}
+
+/// What something is called, for people.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Label(pub(super) String);
+
+impl TryFrom<String> for Label {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        // The log pads with blanks, so that nobody could tell them from the label's own.
+        let sound = !text.chars().any(char::is_control) && text.trim() == text;
+        if (1..=LABEL_MAX_BYTES).contains(&text.len()) && sound {
+            return Ok(Self(text));
+        }
+        Err(Refusal::new(
+            format!("{} is no label", quoted(&text)),
+            format!(
+                "1 to {LABEL_MAX_BYTES} bytes without control characters and blanks around them, as in \
+                 \"rack 7\""
+            ),
+        ))
     }
 }
 
@@ -246,6 +349,9 @@ impl TryFrom<String> for Eui64 {
         })
     }
 }
+
+/// What the own name of a discovery service looks like.
+pub(super) const SERVICE_EXAMPLE: &str = "as in \"nqn.2014-08.org.example:discovery\"";
 
 /// What a host's name looks like, and where it is found.
 pub(super) const HOST_EXAMPLE: &str =

@@ -13,7 +13,8 @@ use nvmf_proto::nqn::Nqn;
 use crate::cli::Listen;
 use crate::config::Config;
 use crate::config::model::{
-    Access, Disk, Hosts, KernelLun, Medium, Mode, Namespaces, Portal, Subsystem,
+    Access, Discovery, Disk, Hosts, KernelLun, Medium, Mode, Namespaces, Portal, Referral, Show,
+    Subsystem,
 };
 use crate::control::message::{Effect, Step};
 
@@ -24,9 +25,11 @@ pub(super) fn changes(before: &Config, after: &Config) -> Vec<Step> {
     steps.portals(before, after);
     steps.listeners(
         "answer discovery on",
-        &addresses(&before.discovery),
-        &addresses(&after.discovery),
+        &addresses(&before.discovery.listen),
+        &addresses(&after.discovery.listen),
     );
+    steps.discovery(&before.discovery, &after.discovery);
+    steps.referrals(before, after);
     steps.listeners(
         "show counters on",
         &before.metrics.iter().copied().collect(),
@@ -99,6 +102,7 @@ impl Steps {
             };
             self.add(effect, what);
         }
+        self.label(&nqn.to_string(), &old.label, &new.label);
         let (old_portals, new_portals) =
             (portal_names(old_config, old), portal_names(new_config, new));
         for name in old_portals.difference(&new_portals) {
@@ -193,13 +197,84 @@ impl Steps {
                 &was.unwrap_or_default(),
                 &addresses(&new.listen),
             );
+            if let Some(old) = &old {
+                let place = format!(" on portal {}", new.name);
+                self.discovery_name(&place, &old.discovery_nqn, &new.discovery_nqn);
+            }
             let settings = |portal: &Portal| Portal {
                 listen: Listen::At(Vec::new()),
+                discovery_nqn: None,
                 ..portal.clone()
             };
             if old.is_some_and(|old| settings(&old) != settings(new)) {
                 let what = format!("change what portal {} offers", new.name);
                 self.add(Effect::NewConnections, what);
+            }
+        }
+    }
+
+    fn discovery(&mut self, old: &Discovery, new: &Discovery) {
+        self.discovery_name("", &old.nqn, &new.nqn);
+        self.label("discovery", &old.label, &new.label);
+        if old.show != new.show {
+            let what = match new.show {
+                Show::Reachable => "show hosts the portals at the address where they ask",
+                Show::All => "show hosts all portals",
+            };
+            self.add(Effect::Notice, what);
+        }
+    }
+
+    /// Whoever came by the old name comes back by another; the others see the new one.
+    fn discovery_name(&mut self, place: &str, old: &Option<Nqn>, new: &Option<Nqn>) {
+        if old == new {
+            return;
+        }
+        if let Some(old) = old {
+            let what = format!("no longer answer discovery by the name {old}{place}");
+            self.add(Effect::Disconnects, what);
+        }
+        if let Some(new) = new {
+            let what = format!("answer discovery by the name {new}{place}");
+            self.add(Effect::Notice, what);
+        }
+    }
+
+    fn label(&mut self, whose: &str, old: &Option<String>, new: &Option<String>) {
+        match new {
+            _ if old == new => {}
+            Some(label) => self.add(Effect::Notice, format!("label {whose} {label:?}")),
+            None => self.add(Effect::Notice, format!("take the label off {whose}")),
+        }
+    }
+
+    fn referrals(&mut self, before: &Config, after: &Config) {
+        let (old, new) = (referrals(before), referrals(after));
+        for (address, nqn) in old.keys().filter(|it| !new.contains_key(*it)) {
+            let what = format!("no longer refer hosts to {nqn} at {address}");
+            self.add(Effect::Notice, what);
+        }
+        for (place, referral) in &new {
+            let (address, nqn) = place;
+            match old.get(place) {
+                None => {
+                    let what = format!("refer hosts to {nqn} at {address}");
+                    self.add(Effect::Notice, what);
+                }
+                Some(old) => {
+                    if old.hosts != referral.hosts {
+                        let what = match &referral.hosts {
+                            Hosts::Any => format!("refer any host to {nqn} at {address}"),
+                            Hosts::Listed(hosts) => {
+                                let count = hosts.len();
+                                format!("refer {count} hosts only to {nqn} at {address}")
+                            }
+                        };
+                        self.add(Effect::Notice, what);
+                    }
+                    let whose = format!("the referral to {nqn} at {address}");
+                    self.label(&whose, &old.label, &referral.label);
+                }
             }
         }
     }
@@ -240,6 +315,11 @@ impl Steps {
             self.add(Effect::NextStart, "log elsewhere");
         }
     }
+}
+
+fn referrals(config: &Config) -> BTreeMap<(SocketAddr, &Nqn), &Referral> {
+    let referrals = config.referrals.iter();
+    referrals.map(|it| ((it.address, &it.nqn), it)).collect()
 }
 
 fn by_name(config: &Config) -> BTreeMap<&Nqn, &Subsystem> {

@@ -73,7 +73,7 @@ impl Resources {
             let portal = Arc::new(portal.clone());
             resources.listen(&portal, Service::Io, before, numbers)?;
         }
-        let discovery = Arc::new(discovery(&config.discovery));
+        let discovery = Arc::new(discovery(&config.discovery.listen));
         resources.listen(&discovery, Service::Discovery, before, numbers)?;
         for &address in &config.metrics {
             let mut kept = before.metrics.iter();
@@ -236,6 +236,7 @@ fn discovery(listen: &Listen) -> Portal {
         data_digest: Digest::Allow,
         sq_flow_control: SqFlowControl::Optional,
         maxh2cdata: MAXH2CDATA,
+        discovery_nqn: None,
     }
 }
 

@@ -23,6 +23,7 @@ use super::super::problem::{Findings, Span};
 pub(super) struct Conflicts {
     portals: BTreeMap<String, Span>,
     subsystems: BTreeMap<Nqn, Span>,
+    referrals: BTreeMap<(SocketAddr, Nqn), Span>,
     listeners: Vec<Listener>,
     media: BTreeMap<Identity, Vec<Use>>,
     luns: BTreeMap<(usize, LunId), Span>,
@@ -92,6 +93,22 @@ impl Conflicts {
         }
     }
 
+    /// A discovery service that hosts are referred to; [`Self::between_listeners`] judges whether it
+    /// is ours.
+    pub(super) fn referral(
+        &mut self,
+        address: SocketAddr,
+        nqn: &Nqn,
+        span: Span,
+        findings: &mut Findings,
+    ) {
+        if let Some(first) = first_of(&mut self.referrals, (address, nqn.clone()), &span) {
+            let line = findings.line(first);
+            let what = format!("hosts are referred to {address} already, in line {line}");
+            findings.error(span, what, "remove one of them");
+        }
+    }
+
     /// A LUN in a subsystem. Others may have it too: CTL keeps them from harming each other.
     pub(super) fn lun(
         &mut self,
@@ -155,7 +172,8 @@ impl Conflicts {
         self.listeners.push(listener);
     }
 
-    /// Reports what cannot listen because of another, or because its address is elsewhere.
+    /// Reports what cannot listen because of another, or because its address is elsewhere; and
+    /// referrals that lead back to a listener.
     pub(super) fn between_listeners(&mut self, findings: &mut Findings) {
         let start = |it: &Listener| it.span.as_ref().map(|span| span.start);
         self.listeners.sort_by_key(start);
@@ -172,6 +190,19 @@ impl Conflicts {
                 );
                 let hint = "nvmfd does not start before it is; ifconfig or ip address shows them";
                 findings.warning(listener.span.clone(), what, hint);
+            }
+        }
+        for ((address, _), span) in &self.referrals {
+            let ours = |it: &&Listener| {
+                overlap(it.address, *address) && (it.address == *address || !is_elsewhere(*address))
+            };
+            if let Some(listener) = self.listeners.iter().find(ours) {
+                let what = format!(
+                    "the referral leads back here: {} listens on {}",
+                    listener.owner, listener.address
+                );
+                let hint = "refer hosts to other discovery services only, or remove it";
+                findings.error(span.clone(), what, hint);
             }
         }
     }

@@ -11,8 +11,8 @@ use toml::Spanned;
 use super::super::model::{Hosts, Mode, Namespaces, Subsystem};
 use super::super::nearest::suggestion;
 use super::super::problem::{Span, quoted};
-use super::super::raw;
-use super::super::word::HOST_EXAMPLE;
+use super::super::raw::{self, List};
+use super::super::word::{HOST_EXAMPLE, HostNqn};
 use super::Resolver;
 use super::conflict::first_of;
 use super::namespace::Namespace;
@@ -42,6 +42,7 @@ impl<'r> Resolver<'r> {
             hosts: hosts?,
             terminate_on_revoke: subsystem.terminate_on_revoke.or(false),
             serial: subsystem.serial.given().map(|serial| serial.0.clone()),
+            label: subsystem.label.given().map(|label| label.0.clone()),
             namespaces: namespaces?,
         })
     }
@@ -120,8 +121,14 @@ impl<'r> Resolver<'r> {
             let hint = format!("list at least one, {HOST_EXAMPLE}");
             self.findings.error(subsystem.hosts.span(), what, hint);
         }
+        let hosts = self.host_list(&subsystem.hosts, mode);
+        (!hosts.is_empty()).then_some(Hosts::Listed(hosts))
+    }
+
+    /// The hosts of a list, each of them once.
+    pub(super) fn host_list(&mut self, list: &List<HostNqn>, mode: Option<Mode>) -> BTreeSet<Nqn> {
         let mut seen = BTreeMap::new();
-        for host in subsystem.hosts.items() {
+        for host in list.items() {
             let (span, host) = (host.span(), &host.get_ref().0);
             if let Some(first) = first_of(&mut seen, host.clone(), &span) {
                 let line = self.findings.line(first);
@@ -131,8 +138,7 @@ impl<'r> Resolver<'r> {
                 self.host(host, span, mode);
             }
         }
-        let hosts: BTreeSet<Nqn> = seen.into_keys().collect();
-        (!hosts.is_empty()).then_some(Hosts::Listed(hosts))
+        seen.into_keys().collect()
     }
 
     fn host(&mut self, host: &Nqn, span: Span, mode: Option<Mode>) {
