@@ -10,14 +10,17 @@ use nvmf_proto::host::Payload;
 use nvmf_proto::nqn::Nqn;
 use nvmf_proto::opcode::admin;
 use nvmf_proto::sqe::Sqe;
-use nvmfd::config::model::{Digest, Hosts, SqFlowControl};
+use nvmfd::config::model::{Digest, Hosts, Referral, SqFlowControl};
 use nvmfd::engine::backend::ram::{Ram, RamSize};
 use nvmfd::engine::backend::{Backend, DeviceSpec};
 use nvmfd::engine::namespace::{Namespace, Namespaces};
 use nvmfd::identity::NamespaceIds;
 use nvmfd::worker::Worker;
 use nvmfd::worker::change::Change;
-use nvmfd::worker::snapshot::{Engine, Limits, Portal, PortalKind, Snapshot, Subsystem, offer};
+use nvmfd::worker::snapshot::{
+    Discovery, Engine, Limits, Portal, PortalKind, Snapshot, Subsystem, offer,
+};
+use nvmfd::worker::views::Views;
 use nvmfd_tests::peer::{Host, HostOptions, PeerError};
 use uuid::Uuid;
 
@@ -35,6 +38,8 @@ pub(crate) struct Stage {
     worker: Option<Worker>,
     pub(crate) portals: Vec<Portal>,
     pub(crate) subsystems: Vec<Wanted>,
+    pub(crate) discovery: Discovery,
+    pub(crate) referrals: Vec<Referral>,
     pub(crate) limits: Limits,
     generation: u64,
     last_portal: u16,
@@ -46,6 +51,7 @@ pub(crate) struct Wanted {
     pub(crate) nqn: String,
     pub(crate) portals: BTreeSet<u16>,
     pub(crate) hosts: Hosts,
+    pub(crate) label: Option<String>,
     pub(crate) terminate_on_revoke: bool,
     pub(crate) engine: Wish,
 }
@@ -62,6 +68,7 @@ impl Wanted {
             nqn: nqn.into(),
             portals: portals.into_iter().collect(),
             hosts: Hosts::Any,
+            label: None,
             terminate_on_revoke: false,
             engine,
         }
@@ -78,6 +85,7 @@ impl Wanted {
         Subsystem {
             nqn: self.nqn.parse().expect("a name"),
             serial: "live".into(),
+            label: self.label.clone(),
             portals: self.portals.clone(),
             hosts: self.hosts.clone(),
             engine: match &self.engine {
@@ -108,6 +116,8 @@ impl Stage {
             worker: None,
             portals: Vec::new(),
             subsystems: vec![subsystem],
+            discovery: Discovery::default(),
+            referrals: Vec::new(),
             limits: Limits::default(),
             generation: 0,
             last_portal: 0,
@@ -144,6 +154,7 @@ impl Stage {
                 256 << 10,
                 SqFlowControl::Optional,
             ),
+            discovery_nqn: self.discovery.nqn.clone(),
         });
         self.listeners.push((id, listener));
         id
@@ -179,7 +190,10 @@ impl Stage {
                     .iter()
                     .map(|it| Arc::new(it.subsystem()))
                     .collect(),
+                discovery: self.discovery.clone(),
+                referrals: self.referrals.clone(),
                 limits: self.limits,
+                views: Views::default(),
             },
             listeners: std::mem::take(&mut self.listeners),
             namespaces: namespaces.collect(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nvmf_kmod::Ctl;
+use nvmf_proto::nqn::Nqn;
 use nvmfd::config::model::{Digest, Hosts, SqFlowControl};
 use nvmfd::engine::backend::DeviceSpec;
 use nvmfd::engine::backend::ram::{Ram, RamSize};
@@ -14,7 +15,10 @@ use nvmfd::identity::NamespaceIds;
 use nvmfd::metrics::Metrics;
 use nvmfd::worker::Worker;
 use nvmfd::worker::change::Change;
-use nvmfd::worker::snapshot::{Engine, Limits, Portal, PortalKind, Snapshot, Subsystem, offer};
+use nvmfd::worker::snapshot::{
+    Discovery, Engine, Limits, Portal, PortalKind, Snapshot, Subsystem, offer,
+};
+use nvmfd::worker::views::Views;
 use nvmfd_tests::peer::{Host, HostOptions, PATIENCE, PeerError};
 use uuid::Uuid;
 
@@ -69,6 +73,7 @@ impl Scene {
             kind: PortalKind::Io,
             address: self.io,
             offer: offer(Digest::Allow, Digest::Allow, 4096, SqFlowControl::Optional),
+            discovery_nqn: Nqn::discovery(),
         };
         let [ours, odd] = &self.namespaces;
         let engines = [
@@ -80,6 +85,7 @@ impl Scene {
             Arc::new(Subsystem {
                 nqn: nqn.parse().expect("a name"),
                 serial: "metrics".into(),
+                label: None,
                 portals: [1].into(),
                 hosts: Hosts::Any,
                 engine,
@@ -90,7 +96,10 @@ impl Scene {
             generation,
             portals: vec![Arc::new(portal)],
             subsystems: engines.into_iter().map(subsystem).collect(),
+            discovery: Discovery::default(),
+            referrals: Vec::new(),
             limits: self.limits,
+            views: Views::default(),
         }
     }
 

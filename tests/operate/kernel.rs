@@ -2,11 +2,13 @@
 
 use std::fs;
 
+use nvmf_proto::nqn::DISCOVERY_NQN;
 use nvmfd::control::message::{Answer, Effect, Mode, Request, Whose};
 use nvmfd_tests::kernel::Kernel;
 use nvmfd_tests::peer::{Host, HostOptions};
 use nvmfd_tests::target::Target;
 
+use crate::discovery::{is_told, is_told_nothing, looking, seen};
 use crate::scene::{
     A, B, HEAD, Result, await_events, blocks, changed, host, name, namespaces, nqn, pattern, read,
     setup, subsystem, subsystem_for, write,
@@ -59,6 +61,38 @@ fn a_namespace_comes_and_goes_and_io_goes_on() -> Result {
             .steps
             .is_empty()
     );
+    kernel.is_well();
+    Ok(())
+}
+
+#[test]
+fn discovery_shows_the_kernel_s_subsystems_to_their_hosts_and_tells_them_of_changes() -> Result {
+    let kernel = Kernel::start();
+    let ram = &[(1, "ram = \"8m\"")];
+    let one = format!("{HEAD}{}", in_kernel(A, ram));
+    let list = format!("hosts = [{:?}]", name(1));
+    let two = one.clone() + &subsystem_for(B, "kernel", &list, ram);
+    let target = serving(&kernel, &one);
+    let at = target.discovery();
+    let mut can = looking(at, DISCOVERY_NQN, 1)?;
+    let mut cannot = looking(at, DISCOVERY_NQN, 2)?;
+    let (generation, names) = seen(&mut can)?;
+    assert_eq!(names, [A]);
+    let told = await_events(&mut can)?;
+    await_events(&mut cannot)?;
+    target.reload(&two).unwrap();
+    is_told(&mut can, told)?;
+    assert_eq!(seen(&mut can)?, (generation + 1, vec![A.into(), B.into()]));
+    is_told_nothing(&mut cannot)?;
+    assert_eq!(seen(&mut cannot)?, (generation, vec![A.into()]));
+    // Whoever is told finds it served.
+    let mut host = host(target.io(), B, 1)?;
+    assert!(write(&mut host, 1, 0, pattern(1))?.is_success());
+    let told = await_events(&mut can)?;
+    target.reload(&one).unwrap();
+    is_told(&mut can, told)?;
+    assert_eq!(seen(&mut can)?, (generation + 2, vec![A.into()]));
+    is_told_nothing(&mut cannot)?;
     kernel.is_well();
     Ok(())
 }

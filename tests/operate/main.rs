@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod discovery;
 mod kernel;
 mod reload;
 mod scene;

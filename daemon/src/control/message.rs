@@ -12,6 +12,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::model::Show;
+
 /// The version of this protocol, which both sides name. It moves when a script that reads `--json`
 /// would have to.
 pub const VERSION: u32 = 1;
@@ -162,6 +164,8 @@ pub struct Status {
     pub negotiating: u64,
     /// Where it listens.
     pub portals: Vec<Portal>,
+    /// How it answers discovery.
+    pub discovery: Discovery,
     /// What it serves.
     pub subsystems: Vec<Subsystem>,
 }
@@ -192,6 +196,34 @@ pub struct Portal {
     pub header_digest: String,
     /// The same for data digests.
     pub data_digest: String,
+    /// Name of the discovery subsystem here; the well-known one works as well.
+    pub discovery_nqn: String,
+}
+
+/// How discovery is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discovery {
+    /// Name of the discovery subsystem where no portal has another for it.
+    pub nqn: String,
+    /// Which portals hosts are told of.
+    pub show: Show,
+    /// What the service is called, for people.
+    pub label: Option<String>,
+    /// Other discovery services that hosts are told of.
+    pub referrals: Vec<Referral>,
+}
+
+/// Another discovery service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Referral {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Its name.
+    pub nqn: String,
+    /// The hosts that are told of it; none: all are.
+    pub hosts: Option<Vec<String>>,
+    /// What it is called, for people.
+    pub label: Option<String>,
 }
 
 /// A subsystem.
@@ -203,6 +235,8 @@ pub struct Subsystem {
     pub mode: Mode,
     /// Its serial number.
     pub serial: String,
+    /// What it is called, for people.
+    pub label: Option<String>,
     /// The names of its portals.
     pub portals: Vec<String>,
     /// The hosts that may use it; none: any may.
@@ -258,7 +292,7 @@ pub struct Sessions {
 pub struct Session {
     /// Who executes its commands.
     pub mode: Mode,
-    /// The subsystem; the discovery NQN for discovery.
+    /// The subsystem; for discovery the name by which the host connected.
     pub subsystem: String,
     /// Controller identifier, unique among ours, and within its subsystem in the kernel.
     pub cntlid: u16,

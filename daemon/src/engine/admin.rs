@@ -28,12 +28,12 @@ use super::pool::{Job, Task};
 use super::session::Session;
 use crate::worker::close::CloseReason;
 use crate::worker::connection::Turn;
-use crate::worker::discovery;
 use crate::worker::message::Message;
 use crate::worker::registry::Association;
 use crate::worker::snapshot::{
     IO_IN_CAPSULE, MAX_ADMIN_ENTRIES, MAX_IO_ENTRIES, MAX_IO_QUEUES, MAX_TRANSFER,
 };
+use crate::worker::{discovery, route};
 
 /// What a host has, after it lost an I/O queue, to reset or shut down the controller in order. Hosts
 /// close their I/O queues first in both cases; one that does neither has lost the association.
@@ -292,16 +292,25 @@ impl Session {
             let namespaces = association
                 .namespaces()
                 .unwrap_or_else(|| Namespaces::default().load());
-            let is_log = matches!(command, AdminCommand::GetLogPage(_));
-            let log = if is_log && admin.is_discovery() {
+            let served = &turn.shared.served;
+            let log = if let AdminCommand::GetLogPage(read) = &command
+                && read.page == LogPage::Discovery
+            {
                 discovery::log(
-                    &turn.shared.served.load(),
-                    association.origin.local,
+                    served,
+                    association.place(),
                     &association.hostnqn,
+                    read.scope,
                 )
             } else {
-                DiscoveryLog::default()
+                Arc::<DiscoveryLog>::default()
             };
+            if matches!(command, AdminCommand::Identify(_)) && admin.is_discovery() {
+                // Who connected by the well-known name goes on when the other one changes.
+                let (snapshot, portal) = (served.load(), association.origin.portal);
+                let name = route::discovery_name(&snapshot, portal).clone();
+                admin.controller.rename(name);
+            }
             let environment = Environment {
                 namespaces: &namespaces,
                 errors: &association.record.errors(),

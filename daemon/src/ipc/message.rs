@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::model::{Destination, Digest, SqFlowControl};
+use crate::config::model::{Destination, Digest, Show, SqFlowControl};
 use crate::control::message::{Refusal, Session, Whose};
 use crate::engine::backend::Facts;
 
@@ -35,6 +35,10 @@ pub enum ToWorker {
     Subsystem(Subsystem),
     /// Hosts that may use the last subsystem.
     Hosts(Vec<String>),
+    /// Another discovery service; its hosts follow.
+    Referral(Referral),
+    /// Hosts that are told of the last one.
+    ReferralHosts(Vec<String>),
     /// A namespace of the last subsystem. Its descriptor comes with it, unless the worker has it
     /// already or there is none.
     Namespace(Namespace),
@@ -63,8 +67,14 @@ pub enum ToWorker {
 /// What concerns everything that is served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begin {
-    /// GENCTR: moves whenever what discovery shows may have.
+    /// Moves each time.
     pub generation: u64,
+    /// Name of the discovery subsystem where no portal has another for it.
+    pub discovery_nqn: String,
+    /// Which portals hosts are told of.
+    pub show: Show,
+    /// What the discovery service is called, for people.
+    pub label: Option<String>,
     /// Threads that serve connections. Only the first one counts.
     pub threads: usize,
     /// From accept to the end of negotiation.
@@ -94,6 +104,8 @@ pub struct Portal {
     pub sq_flow_control: SqFlowControl,
     /// MAXH2CDATA in bytes.
     pub maxh2cdata: u32,
+    /// Name of the discovery subsystem here.
+    pub discovery_nqn: String,
 }
 
 /// A subsystem, but for its hosts and namespaces.
@@ -103,6 +115,8 @@ pub struct Subsystem {
     pub nqn: String,
     /// Its serial number.
     pub serial: String,
+    /// What it is called, for people.
+    pub label: Option<String>,
     /// The ids of its portals.
     pub portals: Vec<u16>,
     /// Whether FreeBSD's kernel serves it.
@@ -111,6 +125,19 @@ pub struct Subsystem {
     pub any_host: bool,
     /// Whether hosts that may not any more are sent away.
     pub terminate_on_revoke: bool,
+}
+
+/// Another discovery service, but for its hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Referral {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Its name.
+    pub nqn: String,
+    /// Whether every host is told of it.
+    pub any_host: bool,
+    /// What it is called, for people.
+    pub label: Option<String>,
 }
 
 /// A namespace that the worker serves itself.

@@ -9,7 +9,9 @@ use super::Monitor;
 use super::child::Child;
 use super::kernel::{self, serial};
 use super::resources::{Bound, Resources};
+use super::supply::discovery_nqn;
 use crate::banner::{Banner, Banners, Served, own_addresses};
+use crate::config::Config;
 use crate::config::model::{
     Access, Digest, Disk, Hosts, KernelLun, Medium, Namespaces, SqFlowControl, Subsystem,
 };
@@ -30,6 +32,7 @@ impl Monitor<'_> {
             u64::try_from(of_it.count()).unwrap_or(u64::MAX)
         };
         let worker = self.worker.as_ref();
+        let bound = self.resources.portals.iter();
         Status {
             release: crate::RELEASE.into(),
             pid: std::process::id(),
@@ -46,7 +49,8 @@ impl Monitor<'_> {
             log: self.verbosity.get().to_string(),
             refused,
             negotiating,
-            portals: self.resources.portals.iter().map(portal).collect(),
+            portals: bound.map(|it| portal(&self.config, it)).collect(),
+            discovery: discovery(&self.config),
             subsystems: self
                 .config
                 .subsystems
@@ -70,11 +74,9 @@ impl Monitor<'_> {
                 false => Mode::User,
             },
             serial: serial(subsystem, self.host),
+            label: subsystem.label.clone(),
             portals: portals.collect(),
-            hosts: match &subsystem.hosts {
-                Hosts::Any => None,
-                Hosts::Listed(hosts) => Some(hosts.iter().map(ToString::to_string).collect()),
-            },
+            hosts: listed(&subsystem.hosts),
             namespaces: self.namespaces(subsystem),
             sessions: 0,
             traffic: None,
@@ -189,7 +191,29 @@ impl Resources {
     }
 }
 
-fn portal(bound: &Bound) -> message::Portal {
+fn discovery(config: &Config) -> message::Discovery {
+    let referrals = config.referrals.iter().map(|it| message::Referral {
+        address: it.address,
+        nqn: it.nqn.to_string(),
+        hosts: listed(&it.hosts),
+        label: it.label.clone(),
+    });
+    message::Discovery {
+        nqn: discovery_nqn(config, None).to_string(),
+        show: config.discovery.show,
+        label: config.discovery.label.clone(),
+        referrals: referrals.collect(),
+    }
+}
+
+fn listed(hosts: &Hosts) -> Option<Vec<String>> {
+    match hosts {
+        Hosts::Any => None,
+        Hosts::Listed(hosts) => Some(hosts.iter().map(ToString::to_string).collect()),
+    }
+}
+
+fn portal(config: &Config, bound: &Bound) -> message::Portal {
     let digest = |digest: Digest| match digest {
         Digest::Off => "off",
         Digest::Allow => "allow",
@@ -202,6 +226,7 @@ fn portal(bound: &Bound) -> message::Portal {
         portid: bound.id,
         header_digest: digest(bound.portal.header_digest).into(),
         data_digest: digest(bound.portal.data_digest).into(),
+        discovery_nqn: discovery_nqn(config, Some(&bound.portal)).to_string(),
     }
 }
 

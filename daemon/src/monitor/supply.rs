@@ -12,9 +12,9 @@ use super::child::{Child, Lost};
 use super::kernel;
 use super::resources::{Bound, Resources};
 use crate::config::Config;
-use crate::config::model::{Hosts, Namespaces, Subsystem};
+use crate::config::model::{self, Hosts, Namespaces, Subsystem};
 use crate::identity::HostIdentity;
-use crate::ipc::message::{Begin, HOSTS_MAX, Namespace, Portal, ToWorker};
+use crate::ipc::message::{Begin, HOSTS_MAX, Namespace, Portal, Referral, ToWorker};
 
 /// A configuration and what it needs.
 pub(super) struct Supply<'a> {
@@ -57,6 +57,9 @@ impl Supply<'_> {
         let limits = &self.config.limits;
         let begin = Begin {
             generation: self.generation,
+            discovery_nqn: discovery_nqn(self.config, None).to_string(),
+            show: self.config.discovery.show,
+            label: self.config.discovery.label.clone(),
             threads: limits.threads.unwrap_or_else(cores).get(),
             negotiation_time: limits.negotiation_time,
             negotiations: limits.negotiations.get(),
@@ -68,6 +71,9 @@ impl Supply<'_> {
         }
         for subsystem in &self.config.subsystems {
             self.subsystem(to, subsystem)?;
+        }
+        for referral in &self.config.referrals {
+            self.referral(to, referral)?;
         }
         for (address, listener) in &self.resources.metrics {
             use std::os::fd::AsFd;
@@ -90,27 +96,35 @@ impl Supply<'_> {
             data_digest: bound.portal.data_digest,
             sq_flow_control: bound.portal.sq_flow_control,
             maxh2cdata: bound.portal.maxh2cdata,
+            discovery_nqn: discovery_nqn(self.config, Some(&bound.portal)).to_string(),
         };
         let descriptor = (!known).then(|| bound.descriptor());
         to.tell(&ToWorker::Portal(portal), descriptor)
+    }
+
+    fn referral(&self, to: &Delivery<'_>, referral: &model::Referral) -> Result<(), Lost> {
+        let message = Referral {
+            address: referral.address,
+            nqn: referral.nqn.to_string(),
+            any_host: referral.hosts == Hosts::Any,
+            label: referral.label.clone(),
+        };
+        to.tell(&ToWorker::Referral(message), None)?;
+        hosts(to, &referral.hosts, ToWorker::ReferralHosts)
     }
 
     fn subsystem(&self, to: &Delivery<'_>, subsystem: &Subsystem) -> Result<(), Lost> {
         let message = crate::ipc::message::Subsystem {
             nqn: subsystem.nqn.to_string(),
             serial: kernel::serial(subsystem, self.host),
+            label: subsystem.label.clone(),
             portals: self.resources.portals_of(self.config, subsystem),
             kernel: kernel::is_kernel(subsystem),
             any_host: subsystem.hosts == Hosts::Any,
             terminate_on_revoke: subsystem.terminate_on_revoke,
         };
         to.tell(&ToWorker::Subsystem(message), None)?;
-        if let Hosts::Listed(hosts) = &subsystem.hosts {
-            let hosts: Vec<String> = hosts.iter().map(Nqn::to_string).collect();
-            for part in hosts.chunks(HOSTS_MAX) {
-                to.tell(&ToWorker::Hosts(part.to_vec()), None)?;
-            }
-        }
+        hosts(to, &subsystem.hosts, ToWorker::Hosts)?;
         let Namespaces::User(disks) = &subsystem.namespaces else {
             return Ok(());
         };
@@ -135,6 +149,29 @@ impl Supply<'_> {
         }
         Ok(())
     }
+}
+
+/// Tells who is on a list, in parts.
+fn hosts(
+    to: &Delivery<'_>,
+    hosts: &Hosts,
+    message: impl Fn(Vec<String>) -> ToWorker,
+) -> Result<(), Lost> {
+    let Hosts::Listed(hosts) = hosts else {
+        return Ok(());
+    };
+    let hosts: Vec<String> = hosts.iter().map(Nqn::to_string).collect();
+    for part in hosts.chunks(HOSTS_MAX) {
+        to.tell(&message(part.to_vec()), None)?;
+    }
+    Ok(())
+}
+
+/// The name of the discovery subsystem at a portal, or where no portal has another.
+pub(super) fn discovery_nqn(config: &Config, portal: Option<&model::Portal>) -> Nqn {
+    let own = portal.and_then(|portal| portal.discovery_nqn.as_ref());
+    let name = own.or(config.discovery.nqn.as_ref());
+    name.cloned().unwrap_or_else(Nqn::discovery)
 }
 
 impl Resources {

@@ -4,11 +4,14 @@
 
 #![forbid(unsafe_code)]
 
+use nvmf_proto::nqn::DISCOVERY_NQN;
+
 use super::amount::{bytes, counted, milliseconds, moment, seconds};
 use super::printable::{lines, printable};
 use super::table::{Cell, Paint, Side, Table, Tone};
+use crate::config::model::Show;
 use crate::control::message::{
-    Effect, Mode, Plan, Portal, Refusals, Session, Sessions, Status, Subsystem,
+    Effect, Mode, Plan, Portal, Referral, Refusals, Session, Sessions, Status, Subsystem,
 };
 
 /// How the daemon is, and what it serves, at `now` in seconds since 1970.
@@ -66,6 +69,7 @@ pub(super) fn status(status: &Status, now: u64, paint: Paint) -> String {
         text.push(String::new());
         text.extend(portals(&status.portals).lines("", paint));
     }
+    text.extend(discovery(status, paint));
     for served in &status.subsystems {
         text.push(String::new());
         text.extend(subsystem(served, paint));
@@ -96,6 +100,58 @@ fn portals(portals: &[Portal]) -> Table {
     table
 }
 
+/// How discovery is answered, as far as there is anything to say.
+fn discovery(status: &Status, paint: Paint) -> Vec<String> {
+    let discovery = &status.discovery;
+    let mut text = Vec::new();
+    if discovery.nqn != DISCOVERY_NQN {
+        text.push(format!("  by the name {}", printable(&discovery.nqn)));
+    }
+    let mut own: Vec<_> = status.portals.iter().collect();
+    own.retain(|portal| portal.discovery_nqn != discovery.nqn);
+    own.dedup_by_key(|portal| (portal.name.as_str(), portal.discovery_nqn.as_str()));
+    text.extend(own.into_iter().map(|portal| {
+        let (name, nqn) = (printable(&portal.name), printable(&portal.discovery_nqn));
+        format!("  on portal {name} by the name {nqn}")
+    }));
+    if let Some(label) = &discovery.label {
+        text.push(format!("  label: {}", printable(label)));
+    }
+    match discovery.show {
+        Show::Reachable => {}
+        Show::All => text.push("  hosts are shown all portals".into()),
+    }
+    if !discovery.referrals.is_empty() {
+        text.extend(referrals(&discovery.referrals).lines("  ", paint));
+    }
+    if text.is_empty() {
+        return text;
+    }
+    [String::new(), paint.tone("discovery", Tone::Head)]
+        .into_iter()
+        .chain(text)
+        .collect()
+}
+
+fn referrals(referrals: &[Referral]) -> Table {
+    let mut table = Table::new(&[
+        ("REFERRAL", Side::Left),
+        ("NQN", Side::Left),
+        ("LABEL", Side::Left),
+        ("HOSTS", Side::Left),
+    ]);
+    for referral in referrals {
+        let hosts = referral.hosts.as_ref().map(|hosts| hosts.join(", "));
+        table.row([
+            referral.address.to_string().into(),
+            referral.nqn.as_str().into(),
+            Cell::maybe(referral.label.as_deref()),
+            hosts.unwrap_or_else(|| "any".into()).as_str().into(),
+        ]);
+    }
+    table
+}
+
 fn subsystem(subsystem: &Subsystem, paint: Paint) -> Vec<String> {
     let mut text = vec![
         paint.tone(&printable(&subsystem.nqn), Tone::Head),
@@ -110,6 +166,9 @@ fn subsystem(subsystem: &Subsystem, paint: Paint) -> Vec<String> {
             }
         ),
     ];
+    if let Some(label) = &subsystem.label {
+        text.push(format!("  label: {}", printable(label)));
+    }
     if let Some(traffic) = &subsystem.traffic {
         text.push(format!(
             "  {} read, {} written, in {} and {} commands",

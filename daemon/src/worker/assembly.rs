@@ -15,8 +15,9 @@ use nvmf_proto::nqn::Nqn;
 use uuid::Uuid;
 
 use super::change::Change;
-use super::snapshot::{Engine, Limits, Portal, PortalKind, Snapshot, Subsystem, offer};
-use crate::config::model::Hosts;
+use super::snapshot::{Discovery, Engine, Limits, Portal, PortalKind, Snapshot, Subsystem, offer};
+use super::views::Views;
+use crate::config::model::{Hosts, Referral};
 use crate::engine::backend::ram::{Ram, RamSize};
 use crate::engine::backend::{Backend, DeviceSpec, Facts, Kind, from_parts};
 use crate::engine::namespace::{Namespace, Namespaces};
@@ -31,6 +32,7 @@ pub(super) struct Assembly {
     portals: Vec<Arc<Portal>>,
     listeners: Vec<(u16, TcpListener)>,
     subsystems: Vec<Draft>,
+    referrals: Vec<Referral>,
     metrics: Vec<(SocketAddr, Option<TcpListener>)>,
 }
 
@@ -84,11 +86,17 @@ impl Assembly {
             portals: Vec::new(),
             listeners: Vec::new(),
             subsystems: Vec::new(),
+            referrals: Vec::new(),
             metrics: Vec::new(),
         }
     }
 
-    pub(super) fn portal(&mut self, portal: message::Portal, listener: Option<OwnedFd>) {
+    pub(super) fn portal(
+        &mut self,
+        portal: message::Portal,
+        listener: Option<OwnedFd>,
+    ) -> io::Result<()> {
+        let discovery_nqn = portal.discovery_nqn.parse().map_err(nonsense)?;
         if let Some(listener) = listener {
             self.listeners.push((portal.id, listener.into()));
         }
@@ -106,7 +114,9 @@ impl Assembly {
                 portal.maxh2cdata,
                 portal.sq_flow_control,
             ),
+            discovery_nqn,
         }));
+        Ok(())
     }
 
     pub(super) fn subsystem(&mut self, subsystem: message::Subsystem) -> io::Result<()> {
@@ -124,6 +134,30 @@ impl Assembly {
         let draft = self.last()?;
         for host in hosts {
             draft.hosts.insert(host.parse().map_err(nonsense)?);
+        }
+        Ok(())
+    }
+
+    pub(super) fn referral(&mut self, referral: message::Referral) -> io::Result<()> {
+        self.referrals.push(Referral {
+            address: referral.address,
+            nqn: referral.nqn.parse().map_err(nonsense)?,
+            hosts: match referral.any_host {
+                true => Hosts::Any,
+                false => Hosts::Listed(BTreeSet::new()),
+            },
+            label: referral.label,
+        });
+        Ok(())
+    }
+
+    pub(super) fn referral_hosts(&mut self, names: Vec<String>) -> io::Result<()> {
+        let last = self.referrals.last_mut();
+        let Some(Hosts::Listed(hosts)) = last.map(|last| &mut last.hosts) else {
+            return Err(nonsense("hosts of no referral"));
+        };
+        for name in names {
+            hosts.insert(name.parse().map_err(nonsense)?);
         }
         Ok(())
     }
@@ -172,7 +206,12 @@ impl Assembly {
     }
 
     /// All of it, as it can be served.
-    pub(super) fn assemble(self, mut stock: Stock) -> Assembled {
+    pub(super) fn assemble(self, mut stock: Stock) -> io::Result<Assembled> {
+        let discovery = Discovery {
+            nqn: self.begin.discovery_nqn.parse().map_err(nonsense)?,
+            show: self.begin.show,
+            label: self.begin.label,
+        };
         let mut next = Stock::default();
         let mut subsystems = Vec::new();
         let mut replaced = Vec::new();
@@ -208,6 +247,7 @@ impl Assembly {
             subsystems.push(Arc::new(Subsystem {
                 nqn,
                 serial: subsystem.serial,
+                label: subsystem.label,
                 portals: subsystem.portals.into_iter().collect(),
                 hosts: match subsystem.any_host {
                     true => Hosts::Any,
@@ -221,13 +261,16 @@ impl Assembly {
             generation: self.begin.generation,
             portals: self.portals,
             subsystems,
+            discovery,
+            referrals: self.referrals,
             limits: Limits {
                 negotiation_time: self.begin.negotiation_time,
                 negotiations: self.begin.negotiations,
                 negotiations_per_address: self.begin.negotiations_per_address,
             },
+            views: Views::default(),
         };
-        Assembled {
+        Ok(Assembled {
             threads: self.begin.threads,
             change: Change {
                 snapshot,
@@ -236,7 +279,7 @@ impl Assembly {
             },
             metrics: self.metrics,
             stock: next,
-        }
+        })
     }
 }
 

@@ -18,7 +18,8 @@ use super::handoff::Handoffs;
 use super::message::Message;
 use super::registry::Association;
 use super::snapshot::Snapshot;
-use super::{Shared, Worker, discovery, route};
+use super::views::{Moves, View, Views};
+use super::{Shared, Worker, route};
 use crate::engine::namespace::{Namespace, Namespaces};
 
 /// Another thing to serve.
@@ -65,8 +66,16 @@ impl Worker {
             shared.pool.keep(&before);
         })?;
 
-        let new = Arc::new(snapshot);
-        let old = shared.served.swap(Arc::clone(&new));
+        let mut snapshot = snapshot;
+        snapshot.views = Views::of(&snapshot);
+        let (old, new) = (shared.served.load_full(), Arc::new(snapshot));
+        let mut moves = Moves::between(&old, &new);
+        let looking = shared.registry.associations();
+        let looking = looking.iter().filter(|it| it.subsystem.is_none());
+        let connected: Vec<View> = looking
+            .map(|it| moves.view(it.place(), &it.hostnqn))
+            .collect();
+        shared.served.replace(&mut moves, &new, &connected);
         let changed: Vec<(Arc<Namespaces>, Arc<[u32]>)> = namespaces
             .into_iter()
             .map(|(namespaces, new)| {
@@ -77,7 +86,7 @@ impl Worker {
         self.accepting.replace(listeners);
         for association in shared.registry.associations() {
             if !shared.end_if_revoked(&association, &new) {
-                shared.tell(&association, (&old, &new), &changed);
+                shared.tell(&association, &mut moves, &changed);
             }
         }
         shared.pool.keep(&served);
@@ -133,8 +142,11 @@ impl Shared {
 
     /// Ends an association that may not go on. Whether it may not.
     fn end_if_revoked(&self, association: &Association, snapshot: &Snapshot) -> bool {
-        let subsystem = association.subsystem.as_ref();
-        let reason = subsystem.and_then(|it| route::revoked(snapshot, it, &association.hostnqn));
+        let (portal, subnqn) = (association.origin.portal, &association.subnqn);
+        let reason = match &association.subsystem {
+            Some(subsystem) => route::revoked(snapshot, subsystem, &association.hostnqn),
+            None => route::renamed(snapshot, portal, subnqn),
+        };
         if let Some(reason) = reason {
             let admin = association.admin;
             self.send(admin, Message::Close(admin, reason));
@@ -146,14 +158,13 @@ impl Shared {
     fn tell(
         &self,
         association: &Association,
-        (old, new): (&Snapshot, &Snapshot),
+        moves: &mut Moves<'_>,
         changed: &[(Arc<Namespaces>, Arc<[u32]>)],
     ) {
         let admin = association.admin;
         let Some(engine) = association.engine() else {
-            let (local, host) = (association.origin.local, &association.hostnqn);
-            let seen = |snapshot| discovery::log(snapshot, local, host).entries;
-            if seen(old) != seen(new) {
+            let view = moves.view(association.place(), &association.hostnqn);
+            if moves.moved(&view) {
                 self.send(admin, Message::DiscoveryChanged(admin));
             }
             return;

@@ -1,173 +1,244 @@
 //! Which entries a discovery log shows to whom.
+//!
+//! The hosts' lists are [`super::route`]'s and the same for a Connect: what is shown can be connected
+//! to. Which portals are told of is decided here. What is shown is compared and counted as it stands
+//! in the snapshot, and written out only to be sent.
 
 #![forbid(unsafe_code)]
 
+mod written;
+
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use nvmf_proto::controller::discovery::{
-    DiscoveryEntry, DiscoveryLog, DiscoveryScope, Family, Subtype,
+    DiscoveryEntry, DiscoveryLog, DiscoveryScope, EFLAGS_EPCSD, Family, Subtype,
 };
 use nvmf_proto::nqn::Nqn;
 
-use super::route::is_served;
-use super::snapshot::{MAX_ADMIN_ENTRIES, Portal, Snapshot};
+use super::route::{discovery_name, is_served};
+use super::served::Served;
+use super::snapshot::{MAX_ADMIN_ENTRIES, Portal, PortalKind, Snapshot};
+use super::views::View;
+use crate::config::model::Show;
 
-/// The log for a host that is connected to our address `local`: itself, then one entry for each
-/// portal that can be reached from there and each subsystem that this host may use there.
-pub fn log(snapshot: &Snapshot, local: SocketAddr, host: &Nqn) -> DiscoveryLog {
-    let here = local.ip().to_canonical();
-    let myself = entry(
-        Subtype::CurrentDiscovery,
-        here,
-        local.port(),
-        Nqn::discovery(),
-        0,
-    );
-    let subsystems = snapshot.portals.iter().flat_map(|portal| {
-        let address = reachable(portal, here);
-        let shown = snapshot
-            .subsystems
-            .iter()
-            .filter(|subsystem| is_served(subsystem, portal) && subsystem.hosts.allow(host));
-        shown.filter_map(move |subsystem| {
-            let port = portal.address.port();
-            Some(entry(
-                Subtype::Nvm,
-                address?,
-                port,
-                subsystem.nqn.clone(),
-                portal.id,
-            ))
+pub(super) use written::Written;
+
+/// The log for a host that came by our address `local` to this portal.
+pub fn log(
+    served: &Served,
+    (local, portal): (SocketAddr, u16),
+    host: &Nqn,
+    scope: DiscoveryScope,
+) -> Arc<DiscoveryLog> {
+    loop {
+        let snapshot = served.load();
+        let place = (local, portal);
+        // Whoever supersedes a snapshot puts the next one in its place before it lets go of the lock.
+        let Some((view, generation)) = snapshot.views.look(place, host, snapshot.generation) else {
+            continue;
+        };
+        let written = &snapshot.views.written;
+        if let Some(log) = written.find(&view, scope, generation) {
+            return log;
+        }
+        let log = Arc::new(DiscoveryLog {
+            generation,
+            scope: DiscoveryScope {
+                all: scope.all && nothing_withheld(&snapshot, &view),
+                ..scope
+            },
+            entries: shown(&snapshot, &view, scope).map(Shown::entry).collect(),
+        });
+        written.keep(view, scope, &log);
+        return log;
+    }
+}
+
+/// Whether the hosts of a view see something else in one snapshot than in the other, in any scope.
+pub(super) fn differs(old: &Snapshot, new: &Snapshot, view: &View) -> bool {
+    SCOPES
+        .into_iter()
+        .any(|scope| !shown(old, view, scope).eq(shown(new, view, scope)))
+}
+
+/// What the hosts of a view are shown: the service itself, then each subsystem that they may use at
+/// each portal that they are told of, then other services.
+fn shown<'a>(
+    snapshot: &'a Snapshot,
+    view: &'a View,
+    scope: DiscoveryScope,
+) -> impl Iterator<Item = Shown<'a>> {
+    let here = view.local;
+    let myself = Shown {
+        subtype: Subtype::CurrentDiscovery,
+        address: here.ip(),
+        port: here.port(),
+        subnqn: discovery_name(snapshot, view.portal),
+        portid: view.portal,
+        label: snapshot.discovery.label.as_deref(),
+    };
+    let visible = snapshot.views.subsystems(view);
+    let portals = portals(snapshot, view, scope);
+    let subsystems = portals.into_iter().flat_map(move |(portal, address)| {
+        let subsystems = visible.clone().into_iter();
+        let subsystems = subsystems.filter_map(|place| snapshot.subsystems.get(place));
+        let here = subsystems.filter(move |subsystem| is_served(subsystem, portal));
+        here.map(move |subsystem| Shown {
+            subtype: Subtype::Nvm,
+            address,
+            port: portal.address.port(),
+            subnqn: &subsystem.nqn,
+            portid: portal.id,
+            label: subsystem.label.as_deref(),
         })
     });
-    DiscoveryLog {
-        generation: snapshot.generation,
-        scope: DiscoveryScope::default(),
-        entries: std::iter::once(myself).chain(subsystems).collect(),
-    }
+    // They are no entries of a port, so that the scope does not concern them.
+    let referrals = snapshot.referrals.iter().filter(move |referral| {
+        let reachable = !referral.address.ip().is_loopback() || here.ip().is_loopback();
+        reachable && view.is_allowed(&referral.hosts)
+    });
+    let referrals = referrals.map(|referral| Shown {
+        subtype: Subtype::Referral,
+        address: referral.address.ip(),
+        port: referral.address.port(),
+        subnqn: &referral.nqn,
+        portid: 0,
+        label: referral.label.as_deref(),
+    });
+    std::iter::once(myself).chain(subsystems).chain(referrals)
 }
 
-/// The portal's address as the asking host can use it. A wildcard is the address that the host
-/// used, if it is of the same family; loopback is of no use to others.
-fn reachable(portal: &Portal, here: IpAddr) -> Option<IpAddr> {
-    let address = portal.address.ip();
-    if address.is_unspecified() {
-        (address.is_ipv4() == here.is_ipv4()).then_some(here)
-    } else if address.is_loopback() {
-        here.is_loopback().then_some(address)
+/// The portals that the hosts of a view are told of, each with its address as they can use it.
+fn portals<'a>(
+    snapshot: &'a Snapshot,
+    view: &View,
+    scope: DiscoveryScope,
+) -> Vec<(&'a Portal, IpAddr)> {
+    let here = view.local;
+    let all = snapshot.portals.iter().map(|portal| &**portal);
+    let all = all.filter(|portal| portal.kind == PortalKind::Io);
+    let at_hand = all
+        .clone()
+        .filter(|portal| is_here(portal.address, here))
+        .map(|portal| (portal, here.ip()));
+    if scope.port_local {
+        // Who asks where nothing but discovery is answered means this address. stafd of nvme-stas
+        // asks so, and always with this scope.
+        return match snapshot.portal(view.portal).map(|asked| asked.kind) {
+            Some(PortalKind::Io) => at_hand.filter(|(it, _)| it.id == view.portal).collect(),
+            Some(PortalKind::Discovery) => at_hand.collect(),
+            None => Vec::new(),
+        };
+    }
+    let everywhere = scope.all || snapshot.discovery.show == Show::All;
+    if !everywhere && at_hand.clone().next().is_some() {
+        return at_hand.collect();
+    }
+    all.filter_map(|portal| Some((portal, reachable(portal, here)?)))
+        .collect()
+}
+
+/// Whether what listens on `address` is reached by our address `here`, but for its port.
+fn is_here(address: SocketAddr, here: SocketAddr) -> bool {
+    let ip = address.ip();
+    let same_link = match (address, here) {
+        (SocketAddr::V6(address), SocketAddr::V6(here)) if is_link_local(ip) => {
+            address.scope_id() == here.scope_id()
+        }
+        (SocketAddr::V4(_) | SocketAddr::V6(_), _) => true,
+    };
+    if ip.is_unspecified() {
+        ip.is_ipv4() == here.is_ipv4()
     } else {
-        Some(address)
+        ip == here.ip() && same_link
     }
 }
 
-fn entry(subtype: Subtype, address: IpAddr, port: u16, subnqn: Nqn, portid: u16) -> DiscoveryEntry {
-    DiscoveryEntry {
-        subtype,
-        family: if address.is_ipv4() {
-            Family::V4
-        } else {
-            Family::V6
-        },
-        traddr: address.to_string(),
-        trsvcid: port.to_string(),
-        subnqn,
-        portid,
-        asqsz: u16::try_from(MAX_ADMIN_ENTRIES).unwrap_or(u16::MAX),
-        // Linux: nvme-cli before 2.4 stumbles over "not required" where there is no TLS.
-        treq: 0,
-        eflags: 0,
-        sectype: 0,
-        label: None,
+/// A portal's address as hosts can use it that came by our address `here`: a wildcard is that, if it
+/// is of the same family; loopback is of no use to others, and what is local to a link to none.
+fn reachable(portal: &Portal, here: SocketAddr) -> Option<IpAddr> {
+    let address = portal.address.ip();
+    if is_here(portal.address, here) {
+        Some(here.ip())
+    } else if address.is_unspecified() || is_link_local(address) {
+        None
+    } else {
+        (!address.is_loopback() || here.ip().is_loopback()).then_some(address)
     }
 }
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+/// Whether no list keeps anything from the hosts of a view.
+fn nothing_withheld(snapshot: &Snapshot, view: &View) -> bool {
+    snapshot.views.subsystems(view).len() == snapshot.subsystems.len()
+        && snapshot
+            .referrals
+            .iter()
+            .all(|referral| view.is_allowed(&referral.hosts))
+}
+
+/// What an entry says.
+#[derive(Debug, PartialEq, Eq)]
+struct Shown<'a> {
+    subtype: Subtype,
+    address: IpAddr,
+    port: u16,
+    subnqn: &'a Nqn,
+    portid: u16,
+    label: Option<&'a str>,
+}
+
+impl Shown<'_> {
+    fn entry(self) -> DiscoveryEntry {
+        let (eflags, asqsz) = match self.subtype {
+            Subtype::CurrentDiscovery => (EFLAGS_EPCSD, MAX_ADMIN_ENTRIES),
+            Subtype::Nvm => (0, MAX_ADMIN_ENTRIES),
+            // What it can do is for it to say.
+            Subtype::Referral => (0, LEAST_ADMIN_ENTRIES),
+        };
+        DiscoveryEntry {
+            subtype: self.subtype,
+            family: match self.address {
+                IpAddr::V4(_) => Family::V4,
+                IpAddr::V6(_) => Family::V6,
+            },
+            // Without a scope: a number of our interface means nothing to the host.
+            traddr: self.address.to_string(),
+            trsvcid: self.port.to_string(),
+            subnqn: self.subnqn.clone(),
+            portid: self.portid,
+            asqsz: u16::try_from(asqsz).unwrap_or(u16::MAX),
+            // Linux: nvme-cli before 2.4 stumbles over "not required" where there is no TLS.
+            treq: 0,
+            eflags,
+            sectype: 0,
+            label: self.label.map(Into::into),
+        }
+    }
+}
+
+/// Every scope that shows anything else than the others.
+const SCOPES: [DiscoveryScope; 3] = [
+    DiscoveryScope {
+        port_local: false,
+        all: false,
+    },
+    DiscoveryScope {
+        port_local: false,
+        all: true,
+    },
+    DiscoveryScope {
+        port_local: true,
+        all: false,
+    },
+];
+
+/// Entries that every admin queue may have (Base 2.1, ASQSZ).
+const LEAST_ADMIN_ENTRIES: u32 = 32;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::model::Hosts;
-    use crate::worker::snapshot::PortalKind;
-    use crate::worker::snapshot::tests::{portal, snapshot, subsystem};
-
-    const HOST: &str = "nqn.2014-08.org.example:host";
-
-    fn shown(portals: &[(PortalKind, &str)], local: &str) -> Vec<String> {
-        let portals = (1..)
-            .zip(portals)
-            .map(|(id, &(kind, address))| portal(id, kind, address));
-        let everywhere = subsystem("nqn.2014-08.org.example:a", 1..=9);
-        let snapshot = snapshot(portals, [everywhere]);
-        let log = log(&snapshot, local.parse().unwrap(), &HOST.parse().unwrap());
-        assert_eq!(log.generation, 7);
-        assert_eq!(log.entries[0].subtype, Subtype::CurrentDiscovery);
-        let place = |entry: &DiscoveryEntry| format!("{} {}", entry.traddr, entry.trsvcid);
-        log.entries.iter().map(place).collect()
-    }
-
-    #[test]
-    fn a_wildcard_is_shown_as_the_address_that_the_host_used() {
-        let portals = [
-            (PortalKind::Io, "0.0.0.0:4420"),
-            (PortalKind::Io, "[::]:4420"),
-            (PortalKind::Discovery, "0.0.0.0:8009"),
-        ];
-        assert_eq!(
-            shown(&portals, "192.0.2.1:8009"),
-            ["192.0.2.1 8009", "192.0.2.1 4420"]
-        );
-        assert_eq!(
-            shown(&portals, "[2001:db8::1]:8009"),
-            ["2001:db8::1 8009", "2001:db8::1 4420"]
-        );
-    }
-
-    #[test]
-    fn every_portal_that_can_be_reached_has_its_entry() {
-        let portals = [
-            (PortalKind::Io, "127.0.0.1:4420"),
-            (PortalKind::Io, "192.0.2.1:4420"),
-            (PortalKind::Io, "[2001:db8::1]:4421"),
-        ];
-        let far = ["192.0.2.1 8009", "192.0.2.1 4420", "2001:db8::1 4421"];
-        assert_eq!(shown(&portals, "192.0.2.1:8009"), far);
-        let near = [
-            "127.0.0.1 8009",
-            "127.0.0.1 4420",
-            "192.0.2.1 4420",
-            "2001:db8::1 4421",
-        ];
-        assert_eq!(shown(&portals, "127.0.0.1:8009"), near);
-    }
-
-    #[test]
-    fn a_host_sees_what_it_may_use_where_that_is_served() {
-        let named = |name: &str, portals: &[u16], host: Option<&str>| {
-            let nqn = format!("nqn.2014-08.org.example:{name}");
-            let mut subsystem = subsystem(&nqn, portals.iter().copied());
-            if let Some(host) = host {
-                subsystem.hosts = Hosts::Listed([host.parse().unwrap()].into());
-            }
-            subsystem
-        };
-        let other = "nqn.2014-08.org.example:other";
-        let portals = [
-            portal(4, PortalKind::Io, "192.0.2.1:4420"),
-            portal(7, PortalKind::Io, "192.0.2.1:4421"),
-            portal(9, PortalKind::Discovery, "192.0.2.1:8009"),
-        ];
-        let subsystems = [
-            named("any", &[4, 7], None),
-            named("mine", &[7], Some(HOST)),
-            named("others", &[4, 7], Some(other)),
-        ];
-        let snapshot = snapshot(portals, subsystems);
-        let seen = |host: &str| {
-            let local = "192.0.2.1:8009".parse().unwrap();
-            let log = log(&snapshot, local, &host.parse().unwrap());
-            let entries = log.entries.into_iter().skip(1);
-            let text = |it: DiscoveryEntry| format!("{} {}", it.portid, &it.subnqn.as_str()[24..]);
-            entries.map(text).collect::<Vec<_>>()
-        };
-        assert_eq!(seen(HOST), ["4 any", "7 any", "7 mine"]);
-        assert_eq!(seen(other), ["4 any", "4 others", "7 any", "7 others"]);
-    }
-}
+mod tests;

@@ -28,6 +28,7 @@ pub mod served;
 pub mod snapshot;
 mod socket;
 pub mod stats;
+pub mod views;
 
 use std::io;
 use std::net::TcpListener;

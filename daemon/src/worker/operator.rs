@@ -6,8 +6,6 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use nvmf_proto::nqn::DISCOVERY_NQN;
-
 use super::Worker;
 use super::close::CloseReason;
 use super::message::Message;
@@ -66,10 +64,7 @@ fn session(association: &Association, now: Instant) -> Session {
             Some(_) => Mode::User,
             None => Mode::Discovery,
         },
-        subsystem: match subsystem {
-            Some(subsystem) => subsystem.nqn.to_string(),
-            None => DISCOVERY_NQN.into(),
-        },
+        subsystem: association.subnqn.to_string(),
         cntlid: association.cntlid,
         hostnqn: association.hostnqn.to_string(),
         hostid: Some(

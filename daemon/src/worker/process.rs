@@ -120,12 +120,11 @@ impl Process {
                 self.assembly = Some(Assembly::new(begin));
                 Ok(())
             }
-            ToWorker::Portal(portal) => {
-                self.assembly()?.portal(portal, descriptor);
-                Ok(())
-            }
+            ToWorker::Portal(portal) => self.assembly()?.portal(portal, descriptor),
             ToWorker::Subsystem(subsystem) => self.assembly()?.subsystem(subsystem),
             ToWorker::Hosts(hosts) => self.assembly()?.hosts(hosts),
+            ToWorker::Referral(referral) => self.assembly()?.referral(referral),
+            ToWorker::ReferralHosts(hosts) => self.assembly()?.referral_hosts(hosts),
             ToWorker::Namespace(namespace) => {
                 let assembly = self.assembly.as_mut();
                 let assembly = assembly.ok_or_else(|| nonsense("a piece of nothing"))?;
@@ -218,7 +217,7 @@ impl Process {
             change,
             metrics,
             stock,
-        } = assembly.assemble(std::mem::take(&mut self.stock));
+        } = assembly.assemble(std::mem::take(&mut self.stock))?;
         self.stock = stock;
         let Some(worker) = &self.worker else {
             let worker =

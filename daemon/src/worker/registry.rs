@@ -44,6 +44,8 @@ pub struct Association {
     pub hostnqn: Nqn,
     /// Its host identifier.
     pub hostid: [u8; 16],
+    /// The name that it connected by.
+    pub subnqn: Nqn,
     /// What it is connected to; `None` of discovery controllers.
     pub subsystem: Option<Arc<Subsystem>>,
     /// The admin queue's connection.
@@ -109,6 +111,7 @@ impl Registry {
             cntlid,
             hostnqn: connect.hostnqn.clone(),
             hostid: connect.hostid,
+            subnqn: connect.subnqn.clone(),
             subsystem,
             admin,
             origin,
@@ -230,6 +233,11 @@ impl Association {
     /// The namespaces that its subsystem has now; discovery controllers have none.
     pub fn namespaces(&self) -> Option<View> {
         self.engine().map(|namespaces| namespaces.load())
+    }
+
+    /// Where it came in: our address, and the portal.
+    pub fn place(&self) -> (SocketAddr, u16) {
+        (self.origin.local, self.origin.portal)
     }
 
     /// What its subsystem's namespaces are kept in.

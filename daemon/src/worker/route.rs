@@ -26,7 +26,7 @@ pub enum Route {
 /// Judges a Connect that came in at `portal`. While we are draining no new controllers are made, but
 /// those that live get their I/O queues, or their hosts would lose them.
 pub fn route(snapshot: &Snapshot, portal: &Portal, connect: &Connect, draining: bool) -> Route {
-    if connect.subnqn.is_discovery() {
+    if is_discovery(portal, &connect.subnqn) {
         // A discovery controller has no I/O queues.
         return if connect.qid == 0 {
             Route::Discovery
@@ -53,6 +53,24 @@ pub fn route(snapshot: &Snapshot, portal: &Portal, connect: &Connect, draining: 
         Engine::Userspace(_) => Route::Userspace(Arc::clone(subsystem)),
         Engine::Kernel => Route::Kernel(Arc::clone(subsystem)),
     }
+}
+
+/// Whether this is a name of discovery at this portal. Another portal's is nobody's.
+fn is_discovery(portal: &Portal, subnqn: &Nqn) -> bool {
+    subnqn.is_discovery() || *subnqn == portal.discovery_nqn
+}
+
+/// The name of the discovery subsystem that is asked at this portal, by whatever name; the portal may
+/// be gone.
+pub fn discovery_name(snapshot: &Snapshot, portal: u16) -> &Nqn {
+    let portal = snapshot.portal(portal);
+    portal.map_or(&snapshot.discovery.nqn, |portal| &portal.discovery_nqn)
+}
+
+/// Why a host cannot go on that connected to discovery at this portal by this name; `None` if it can.
+pub fn renamed(snapshot: &Snapshot, portal: u16, subnqn: &Nqn) -> Option<CloseReason> {
+    let portal = snapshot.portal(portal)?;
+    (!is_discovery(portal, subnqn)).then_some(CloseReason::SubsystemRemoved)
 }
 
 /// Whether hosts may use this subsystem there.
@@ -140,6 +158,28 @@ mod tests {
             assert_eq!(judged(0), Ok("discovery"));
             assert_eq!(judged(1), Err(ConnectReject::QID));
         }
+    }
+
+    #[test]
+    fn discovery_has_the_name_of_its_portal_besides_the_well_known_one() {
+        const FRONT: &str = "nqn.2014-08.org.example:front";
+        const REST: &str = "nqn.2014-08.org.example:rest";
+        let mut scene = scene();
+        for (portal, name) in scene.portals.iter_mut().zip([FRONT, REST, REST]) {
+            Arc::make_mut(portal).discovery_nqn = name.parse().unwrap();
+        }
+        let judged = |portal, qid, nqn| judged(&scene, portal, &connect(qid, nqn), false);
+        for (portal, name, other) in [(1, FRONT, REST), (2, REST, FRONT), (3, REST, FRONT)] {
+            assert_eq!(judged(portal, 0, DISCOVERY), Ok("discovery"));
+            assert_eq!(judged(portal, 0, name), Ok("discovery"));
+            assert_eq!(judged(portal, 1, name), Err(ConnectReject::QID));
+            assert_eq!(judged(portal, 0, other), Err(ConnectReject::SUBNQN));
+            assert_eq!(discovery_name(&scene, portal).as_str(), name);
+            let goes_on = |by: &str| renamed(&scene, portal, &by.parse().unwrap()).is_none();
+            assert!(goes_on(DISCOVERY) && goes_on(name) && !goes_on(other));
+        }
+        let gone = renamed(&scene, 9, &FRONT.parse().unwrap());
+        assert!(gone.is_none(), "who came through a portal is in");
     }
 
     #[test]

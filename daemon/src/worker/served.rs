@@ -10,6 +10,7 @@ use nvmf_proto::connect::{Connect, ConnectReject};
 
 use super::route::{Route, route};
 use super::snapshot::Snapshot;
+use super::views::{Moves, View, Views};
 
 /// The snapshot that counts, shared by whoever judges or answers from it.
 #[derive(Debug)]
@@ -21,7 +22,8 @@ pub struct Served {
 
 impl Served {
     /// This is served.
-    pub(super) fn new(snapshot: Snapshot) -> Self {
+    pub(super) fn new(mut snapshot: Snapshot) -> Self {
+        snapshot.views = Views::of(&snapshot);
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             draining: AtomicBool::new(false),
@@ -33,9 +35,15 @@ impl Served {
         self.snapshot.load()
     }
 
-    /// This is served from now on; what was before.
-    pub(super) fn swap(&self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
-        self.snapshot.swap(snapshot)
+    /// The same, to be kept for long.
+    pub(super) fn load_full(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// What the next snapshot changes is known; it is served from now on. `connected` are the views of
+    /// hosts that may have read the one before.
+    pub(super) fn replace(&self, moves: &mut Moves<'_>, next: &Arc<Snapshot>, connected: &[View]) {
+        moves.hand_over(connected, || self.snapshot.store(Arc::clone(next)));
     }
 
     /// Begins or ends to refuse new controllers.

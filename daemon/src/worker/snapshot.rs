@@ -14,7 +14,8 @@ use nvmf_proto::connect::Limits as ConnectLimits;
 use nvmf_proto::handshake::{DigestOffer, Offer};
 use nvmf_proto::nqn::Nqn;
 
-use crate::config::model::{self, Digest, Hosts, SqFlowControl};
+use super::views::Views;
+use crate::config::model::{self, Digest, Hosts, Referral, Show, SqFlowControl};
 use crate::engine::namespace::{Namespace, Namespaces};
 
 /// Entries of the largest admin queue, as FreeBSD's nvmfd has it.
@@ -31,14 +32,41 @@ pub const MAX_IO_QUEUES: u16 = 1024;
 /// Everything that is served.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Moves whenever what discovery shows does (GENCTR).
+    /// Moves with each snapshot.
     pub generation: u64,
     /// Where hosts connect.
     pub portals: Vec<Arc<Portal>>,
     /// What they connect to.
     pub subsystems: Vec<Arc<Subsystem>>,
+    /// How discovery is answered.
+    pub discovery: Discovery,
+    /// Other discovery services.
+    pub referrals: Vec<Referral>,
     /// How much peers can hold before they have said who they are.
     pub limits: Limits,
+    /// Who sees the same of it. Made when it is served.
+    pub views: Views,
+}
+
+/// How discovery is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// The service's name where no portal has another for it.
+    pub nqn: Nqn,
+    /// Which portals hosts are told of.
+    pub show: Show,
+    /// What the service is called, for people.
+    pub label: Option<String>,
+}
+
+impl Default for Discovery {
+    fn default() -> Self {
+        Self {
+            nqn: Nqn::discovery(),
+            show: Show::Reachable,
+            label: None,
+        }
+    }
 }
 
 /// A place where hosts connect.
@@ -55,6 +83,8 @@ pub struct Portal {
     pub address: SocketAddr,
     /// What is offered to every connection.
     pub offer: Offer,
+    /// Name of the discovery subsystem here; the well-known one works as well.
+    pub discovery_nqn: Nqn,
 }
 
 /// What a portal serves.
@@ -73,6 +103,8 @@ pub struct Subsystem {
     pub nqn: Nqn,
     /// Serial number, at most 20 characters of ASCII.
     pub serial: String,
+    /// What it is called, for people.
+    pub label: Option<String>,
     /// Where it is served: identifiers of I/O portals.
     pub portals: BTreeSet<u16>,
     /// Who may use it, and see it.
@@ -202,6 +234,7 @@ pub(in crate::worker) mod tests {
             kind,
             address: address.parse().unwrap(),
             offer: offer(Digest::Allow, Digest::Allow, 4096, SqFlowControl::Optional),
+            discovery_nqn: Nqn::discovery(),
         }
     }
 
@@ -213,6 +246,7 @@ pub(in crate::worker) mod tests {
         Subsystem {
             nqn: nqn.parse().unwrap(),
             serial: "1".into(),
+            label: None,
             portals: portals.into_iter().collect(),
             hosts: Hosts::Any,
             engine: Engine::Userspace(Arc::new(Namespaces::default())),
@@ -225,12 +259,17 @@ pub(in crate::worker) mod tests {
         portals: impl IntoIterator<Item = Portal>,
         subsystems: impl IntoIterator<Item = Subsystem>,
     ) -> Snapshot {
-        Snapshot {
+        let mut snapshot = Snapshot {
             generation: 7,
             portals: portals.into_iter().map(Arc::new).collect(),
             subsystems: subsystems.into_iter().map(Arc::new).collect(),
+            discovery: Discovery::default(),
+            referrals: Vec::new(),
             limits: Limits::default(),
-        }
+            views: Views::default(),
+        };
+        snapshot.views = Views::of(&snapshot);
+        snapshot
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use nvmf_kmod::Errno;
 use nvmf_kmod::fake::{LunView, Plane, PortView, Session, StorageView, TakenQueue, Traffic};
 use nvmf_proto::connect::ConnectReject;
+use nvmf_proto::nqn::Nqn;
 use nvmfd::config::model::{Access, Digest, Hosts, SqFlowControl};
 use nvmfd::control::message::Whose;
 use nvmfd::engine::backend::ram::{Ram, RamSize};
@@ -21,7 +22,10 @@ use nvmfd::engine::record::Record;
 use nvmfd::identity::NamespaceIds;
 use nvmfd::worker::Worker;
 use nvmfd::worker::change::Change;
-use nvmfd::worker::snapshot::{Engine, Limits, Portal, PortalKind, Snapshot, Subsystem, offer};
+use nvmfd::worker::snapshot::{
+    Discovery, Engine, Limits, Portal, PortalKind, Snapshot, Subsystem, offer,
+};
+use nvmfd::worker::views::Views;
 use uuid::Uuid;
 
 /// One worker for each port that is online.
@@ -201,6 +205,7 @@ fn snapshot(port: &PortView, namespaces: &Arc<Namespaces>) -> Snapshot {
     let subsystem = Subsystem {
         nqn: port.subnqn.parse().expect("the kernel has judged it"),
         serial: port.serial.clone(),
+        label: None,
         portals: [port.portid].into(),
         hosts: Hosts::Any,
         engine: Engine::Userspace(Arc::clone(namespaces)),
@@ -219,9 +224,13 @@ fn snapshot(port: &PortView, namespaces: &Arc<Namespaces>) -> Snapshot {
                 256 << 10,
                 SqFlowControl::Optional,
             ),
+            discovery_nqn: Nqn::discovery(),
         })],
         subsystems: vec![Arc::new(subsystem)],
+        discovery: Discovery::default(),
+        referrals: Vec::new(),
         limits: Limits::default(),
+        views: Views::default(),
     }
 }
 

@@ -35,11 +35,23 @@ pub fn discover(
 ) -> Result<Vec<DiscoveryRecord>, PeerError> {
     let mut host = Host::connect_admin(address, &Nqn::discovery(), options)?;
     host.enable()?;
+    Ok(read_discovery_log(&mut host)?.1)
+}
+
+/// Reads the whole log on a connection that stays, likewise: its generation (GENCTR) and its entries.
+///
+/// # Errors
+/// Whatever keeps the target from telling.
+///
+/// # Panics
+/// If the target refuses a read, or the log changes under it.
+pub fn read_discovery_log(host: &mut Host) -> Result<(u64, Vec<DiscoveryRecord>), PeerError> {
     let mut read = |offset, length| -> Result<Vec<u8>, PeerError> {
         let part = host.log_page(0x70, offset, length)?;
         Ok(part.expect("the discovery log can be read"))
     };
     let header = read(0, 20)?;
+    let generation = u64::from_le_bytes(*header.first_chunk().expect("20 bytes"));
     let records = u64::from_le_bytes(*header[8..].first_chunk().expect("20 bytes"));
     let mut bytes = Vec::new();
     while (bytes.len() as u64) < records * 1024 {
@@ -48,10 +60,8 @@ pub fn discover(
         bytes.extend(read(1024 + bytes.len() as u64, length)?);
     }
     assert_eq!(read(0, 20)?, header, "the log changed while it was read");
-    Ok(bytes
-        .chunks_exact(1024)
-        .map(DiscoveryRecord::read)
-        .collect())
+    let records = bytes.chunks_exact(1024).map(DiscoveryRecord::read);
+    Ok((generation, records.collect()))
 }
 
 impl DiscoveryRecord {

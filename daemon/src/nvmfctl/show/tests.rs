@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::*;
-use crate::control::message::{Namespace, Refusal, Step, Traffic, Worker};
+use crate::control::message::{Discovery, Namespace, Refusal, Step, Traffic, Worker};
 
 const NOW: u64 = 1_795_881_295;
 const HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:0c9a6ac5-3a5e-4bb0-8d36-5c83c65a3a4f";
@@ -33,6 +33,7 @@ fn a_status() -> Status {
                 portid: 1,
                 header_digest: "allow".into(),
                 data_digest: "require".into(),
+                discovery_nqn: "nqn.2014-08.org.example:front".into(),
             },
             Portal {
                 name: "discovery".into(),
@@ -41,13 +42,34 @@ fn a_status() -> Status {
                 portid: 10,
                 header_digest: "off".into(),
                 data_digest: "off".into(),
+                discovery_nqn: "nqn.2014-08.org.example:disc".into(),
             },
         ],
+        discovery: Discovery {
+            nqn: "nqn.2014-08.org.example:disc".into(),
+            show: Show::All,
+            label: Some("rack 7".into()),
+            referrals: vec![
+                Referral {
+                    address: "192.0.2.7:8009".parse().unwrap(),
+                    nqn: DISCOVERY_NQN.into(),
+                    hosts: None,
+                    label: Some("rack 8".into()),
+                },
+                Referral {
+                    address: "[2001:db8::7]:8009".parse().unwrap(),
+                    nqn: "nqn.2014-08.org.example:far".into(),
+                    hosts: Some(vec![HOST.into()]),
+                    label: None,
+                },
+            ],
+        },
         subsystems: vec![
             Subsystem {
                 nqn: "nqn.2014-08.org.example:vol0".into(),
                 mode: Mode::Kernel,
                 serial: "5A1ED002AB5F".into(),
+                label: Some("database volumes".into()),
                 portals: vec!["front".into(), "back".into()],
                 hosts: Some(vec![HOST.into(), "nqn.2014-08.org.example:b".into()]),
                 namespaces: vec![
@@ -80,6 +102,7 @@ fn a_status() -> Status {
                 nqn: "nqn.2014-08.org.example:empty".into(),
                 mode: Mode::User,
                 serial: "X".into(),
+                label: None,
                 portals: vec![],
                 hosts: None,
                 namespaces: vec![],
@@ -107,8 +130,18 @@ PORTAL     ADDRESS             SERVES      PORTID  HEADER DIGEST  DATA DIGEST
 front      [2001:db8::1]:4420  subsystems       1  allow          require
 discovery  0.0.0.0:8009        discovery       10  off            off
 
+discovery
+  by the name nqn.2014-08.org.example:disc
+  on portal front by the name nqn.2014-08.org.example:front
+  label: rack 7
+  hosts are shown all portals
+  REFERRAL            NQN                                   LABEL   HOSTS
+  192.0.2.7:8009      nqn.2014-08.org.nvmexpress.discovery  rack 8  any
+  [2001:db8::7]:8009  nqn.2014-08.org.example:far           -       nqn.2014-08.org.nvmexpress:uuid:0c9a6ac5-3a5e-4bb0-8d36-5c83c65a3a4f
+
 nqn.2014-08.org.example:vol0
   kernel mode, 1 session, serial number 5A1ED002AB5F, portals: front, back
+  label: database volumes
   3 GiB read, 512 B written, in 7 and 12 commands
   hosts that may use it:
     nqn.2014-08.org.nvmexpress:uuid:0c9a6ac5-3a5e-4bb0-8d36-5c83c65a3a4f
@@ -137,6 +170,12 @@ fn a_status_tells_of_trouble() {
         },
         draining: true,
         portals: vec![],
+        discovery: Discovery {
+            nqn: DISCOVERY_NQN.into(),
+            show: Show::Reachable,
+            label: None,
+            referrals: vec![],
+        },
         subsystems: vec![],
         ..a_status()
     };
