@@ -9,18 +9,15 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
-use std::thread;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use tracing::debug;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::subprocess::{Role, Subprocess, printable};
 use crate::control::message::{Refusal, Refusals, Session, Whose};
 use crate::ipc::message::PART_MAX;
-use crate::ipc::{Channel, ToMonitor, ToWorker};
+use crate::ipc::{ToMonitor, ToWorker};
 
 /// Why a worker is of no use any more.
 #[derive(Debug, thiserror::Error)]
@@ -49,43 +46,14 @@ pub(super) enum Lost {
 
 /// A worker that runs.
 #[derive(Debug)]
-pub(super) struct Child {
-    channel: Channel,
-    answers: Receiver<ToMonitor>,
-    process: u32,
-    /// When it was started.
-    pub(super) started: SystemTime,
-    ended: Receiver<ExitStatus>,
-}
+pub(super) struct Child(Subprocess<ToMonitor>);
 
 impl Child {
     /// Starts the same program as this one, as a worker, and waits until it is there. What it logs to
     /// standard error goes to `stderr`.
     pub(super) fn start(arguments: &[OsString], stderr: Stdio) -> Result<Self, Lost> {
-        let (channel, theirs) = Channel::pair().map_err(Lost::Start)?;
-        let program = program().map_err(Lost::Start)?;
-        let mut child = Command::new(program)
-            .arg0("nvmfd: worker")
-            .arg(WORKER)
-            .args(arguments)
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(stderr)
-            // What is served must not keep a file system from being unmounted.
-            .current_dir("/")
-            // Signals of the terminal are the monitor's.
-            .process_group(0)
-            .spawn()
-            .map_err(Lost::Start)?;
-        let process = child.id();
-        let (ended_sender, ended) = bounded(1);
-        thread::spawn(move || {
-            if let Ok(status) = child.wait() {
-                // Nobody may care any more.
-                let _ = ended_sender.send(status);
-            }
-        });
-        let child = Self::of(channel, process, ended).map_err(Lost::Start)?;
+        let started = Subprocess::start(ROLE, arguments, stderr);
+        let child = Self(started.map_err(Lost::Start)?);
         let ToMonitor::Hello { release } = child.answer(Instant::now() + START_TIME)? else {
             return Err(Lost::Nonsense);
         };
@@ -95,33 +63,24 @@ impl Child {
         }
     }
 
-    /// The process at the other end of `channel`.
-    fn of(channel: Channel, process: u32, ended: Receiver<ExitStatus>) -> io::Result<Self> {
-        let receiving = channel.try_clone()?;
-        let (sender, answers) = bounded(ANSWERS_MAX);
-        thread::spawn(move || receive(&receiving, &sender));
-        Ok(Self {
-            channel,
-            answers,
-            process,
-            started: SystemTime::now(),
-            ended,
-        })
-    }
-
     /// Its process.
     pub(super) fn process(&self) -> u32 {
-        self.process
+        self.0.process()
+    }
+
+    /// When it was started.
+    pub(super) fn started(&self) -> SystemTime {
+        self.0.started()
     }
 
     /// Where its end shows.
     pub(super) fn ended(&self) -> &Receiver<ExitStatus> {
-        &self.ended
+        self.0.ended()
     }
 
     /// Where it must say nothing unless it is asked.
     pub(super) fn answers(&self) -> &Receiver<ToMonitor> {
-        &self.answers
+        self.0.said()
     }
 
     /// Tells it something.
@@ -130,7 +89,7 @@ impl Child {
         message: &ToWorker,
         descriptor: Option<BorrowedFd<'_>>,
     ) -> Result<(), Lost> {
-        self.channel.send(message, descriptor).map_err(|error| {
+        self.0.tell(message, descriptor).map_err(|error| {
             match error.kind() == io::ErrorKind::WouldBlock {
                 true => Lost::Silent,
                 false => Lost::Gone,
@@ -236,13 +195,7 @@ impl Child {
 
     /// Ends it at once. What it had begun with a backend may or may not be done.
     pub(super) fn kill(&self) {
-        if let Ok(process) = i32::try_from(self.process) {
-            // It may have ended by itself.
-            let _ = nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(process),
-                nix::sys::signal::Signal::SIGKILL,
-            );
-        }
+        self.0.kill();
     }
 
     fn answer(&self, deadline: Instant) -> Result<ToMonitor, Lost> {
@@ -250,41 +203,12 @@ impl Child {
             // What it says without an end is no answer.
             return Err(Lost::Silent);
         }
-        self.answers
+        self.answers()
             .recv_deadline(deadline)
             .map_err(|error| match error {
                 RecvTimeoutError::Timeout => Lost::Silent,
                 RecvTimeoutError::Disconnected => Lost::Gone,
             })
-    }
-}
-
-impl Drop for Child {
-    /// A worker without its monitor is of no use to anybody.
-    fn drop(&mut self) {
-        // Whoever else has its end of the channel has nobody at this one.
-        self.channel.shut_down();
-        if self.ended.is_empty() {
-            self.kill();
-        }
-    }
-}
-
-/// Passes on what the worker says until it is gone or makes no sense.
-fn receive(channel: &Channel, answers: &Sender<ToMonitor>) {
-    loop {
-        match channel.receive::<ToMonitor>() {
-            Ok(Some((message, _descriptor))) => {
-                if answers.send(message).is_err() {
-                    return;
-                }
-            }
-            Ok(None) => return,
-            Err(error) => {
-                debug!(%error, "from the worker");
-                return;
-            }
-        }
     }
 }
 
@@ -298,33 +222,16 @@ fn is_short(session: &Session) -> bool {
     texts.into_iter().flatten().all(|it| it.len() <= NQN_MAX)
 }
 
-/// This program, even if another has taken its name since.
-fn program() -> io::Result<PathBuf> {
-    let itself = PathBuf::from("/proc/self/exe");
-    if itself.exists() {
-        return Ok(itself);
-    }
-    std::env::current_exe()
-}
-
-/// A worker's words, fit for a log.
-fn printable(text: &str) -> String {
-    text.chars()
-        .take(TEXT_MAX)
-        .flat_map(char::escape_debug)
-        .collect()
-}
-
 /// The argument by which the program knows that it is a worker.
 pub const WORKER: &str = "--worker";
 
+const ROLE: Role = Role {
+    argument: WORKER,
+    title: "nvmfd: worker",
+};
+
 /// Bytes of a name.
 const NQN_MAX: usize = 223;
-
-const TEXT_MAX: usize = 1024;
-
-/// Answers that may wait; a worker that says more waits itself.
-const ANSWERS_MAX: usize = 64;
 
 /// More sessions than CNTLIDs is nonsense.
 const SESSIONS_MAX: usize = 1 << 16;

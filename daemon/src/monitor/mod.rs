@@ -17,10 +17,12 @@ mod child;
 mod kernel;
 mod reload;
 mod resources;
+mod restarts;
 mod signals;
 mod start;
 mod status;
 mod storage;
+mod subprocess;
 mod supply;
 
 use std::ffi::OsString;
@@ -47,6 +49,7 @@ use crate::log::Verbosity;
 use child::{Child, Lost};
 use kernel::OpenKernel;
 use resources::{Numbers, Resources};
+use restarts::Restarts;
 use supply::Supply;
 
 /// The daemon, as it serves.
@@ -72,16 +75,6 @@ struct Monitor<'a> {
     started: SystemTime,
     loaded: SystemTime,
     reload_failed: Option<String>,
-}
-
-/// When a worker is started again.
-#[derive(Debug, Default)]
-struct Restarts {
-    count: u64,
-    /// How often in a row it was in vain.
-    failures: u32,
-    /// When the next one is due.
-    due: Option<Instant>,
 }
 
 /// Why the daemon ends.
@@ -214,21 +207,12 @@ impl Monitor<'_> {
         let lived = self
             .worker
             .take()
-            .and_then(|worker| worker.started.elapsed().ok());
-        if lived.is_some_and(|lived| lived >= GOOD_WHILE) {
-            self.restarts.failures = 0;
-        }
-        let pause = match self.restarts.failures {
-            0 => Duration::ZERO,
-            failures => (FIRST_PAUSE * 2_u32.saturating_pow(failures - 1)).min(LONGEST_PAUSE),
-        };
-        self.restarts.failures = self.restarts.failures.saturating_add(1);
-        self.restarts.due = Some(Instant::now() + pause);
+            .and_then(|worker| worker.started().elapsed().ok());
+        self.restarts.schedule(lived);
     }
 
     fn start_worker_again(&mut self) {
-        self.restarts.due = None;
-        self.restarts.count += 1;
+        self.restarts.begin();
         match self.start_worker() {
             Ok(worker) => {
                 info!(process = worker.process(), "the worker is started again");
@@ -266,10 +250,3 @@ const STOP_TIME: Duration = Duration::from_secs(120);
 
 /// How long after a worker's last words its end may show.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-
-/// A worker that has lived so long was a good one.
-const GOOD_WHILE: Duration = Duration::from_secs(60);
-
-/// What is waited before a worker that ended soon is started again, doubled each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);

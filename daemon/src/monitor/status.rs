@@ -42,7 +42,7 @@ impl Monitor<'_> {
             reload_failed: self.reload_failed.clone(),
             worker: Worker {
                 pid: worker.map(Child::process),
-                started: worker.map_or(0, |worker| seconds(worker.started)),
+                started: worker.map_or(0, |worker| seconds(worker.started())),
                 restarts: self.restarts.count,
             },
             draining: self.draining,

@@ -2,9 +2,13 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::thread;
+
+use crossbeam_channel::bounded;
 
 use super::*;
 use crate::control::message::Mode;
+use crate::ipc::Channel;
 
 /// A worker that does as `plays` says with its end of the channel, in a process that is none.
 fn worker(plays: impl FnOnce(Channel) + Send + 'static) -> Child {
@@ -12,7 +16,7 @@ fn worker(plays: impl FnOnce(Channel) + Send + 'static) -> Child {
     let theirs = Channel::of(theirs).unwrap();
     thread::spawn(move || plays(theirs));
     let (_, ended) = bounded(1);
-    Child::of(ours, u32::MAX, ended).unwrap()
+    Child(Subprocess::of(ours, u32::MAX, ended).unwrap())
 }
 
 /// One that says this again and again, whatever it is asked, until nobody listens.
