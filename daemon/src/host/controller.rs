@@ -35,7 +35,7 @@ pub struct Controller {
     stop: Stop,
     cap: u64,
     vs: u32,
-    /// Ends the thread that keeps it alive, when it goes.
+    /// Ends the thread that keeps it alive, when it goes. Who has none sends its own Keep Alives.
     _keeper: Option<Sender<()>>,
 }
 
@@ -65,8 +65,8 @@ pub fn with<T>(
     stop: &Stop,
     work: impl FnOnce(&Controller) -> Result<T, HostError>,
 ) -> Result<T, HostError> {
-    let line = open(addresses, options.patience, stop)?;
-    let controller = Controller::over(line, subnqn, options, stop)?;
+    let mut controller = Controller::connect(addresses, subnqn, options, stop)?;
+    controller._keeper = keep_alive(&controller.admin, options.kato)?;
     let result = controller.enable().and_then(|()| work(&controller));
     let ended = controller.shut_down();
     if let (Ok(_), Err(error)) = (&result, ended) {
@@ -99,6 +99,21 @@ fn open(
 }
 
 impl Controller {
+    /// Connects to the first of `addresses` where somebody is. Nobody keeps it alive, enables it or
+    /// shuts it down but the caller.
+    ///
+    /// # Errors
+    /// Whatever keeps the target from accepting it.
+    pub fn connect(
+        addresses: &[SocketAddr],
+        subnqn: &Nqn,
+        options: &HostOptions,
+        stop: &Stop,
+    ) -> Result<Self, HostError> {
+        let line = open(addresses, options.patience, stop)?;
+        Self::over(line, subnqn, options, stop)
+    }
+
     /// Connects the admin queue and reads the capabilities.
     fn over(
         (address, line): (SocketAddr, Line),
@@ -108,17 +123,15 @@ impl Controller {
     ) -> Result<Self, HostError> {
         let failed = |source| ended(admin_queue(subnqn), address, source);
         let admin = Qpair::over(line, options.admin(subnqn)).map_err(failed)?;
-        let admin = Arc::new(Mutex::new(admin));
-        let keeper = keep_alive(&admin, options.kato)?;
         let mut controller = Self {
-            admin,
+            admin: Arc::new(Mutex::new(admin)),
             address,
             subnqn: subnqn.clone(),
             options: options.clone(),
             stop: stop.clone(),
             cap: 0,
             vs: 0,
-            _keeper: keeper,
+            _keeper: None,
         };
         let registers = |it: &Self| Ok((it.property(property::CAP)?, it.property(property::VS)?));
         match registers(&controller) {
@@ -240,8 +253,59 @@ impl Controller {
         ended(format!("I/O queue {qid}"), self.address, source)
     }
 
+    /// Our address on the admin queue's connection.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn local_addr(&self) -> Result<SocketAddr, HostError> {
+        let address = self.lock().local_addr();
+        address.map_err(|source| HostError::System {
+            what: "name our end of a connection",
+            source,
+        })
+    }
+
+    /// Sends a command with data.
+    ///
+    /// # Errors
+    /// The queue's, or the target's refusal, which `what` is the object of.
+    pub fn send(
+        &self,
+        sqe: Sqe,
+        data: Arc<Vec<u8>>,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), HostError> {
+        self.run(sqe, Payload::FromHost(data), what).map(drop)
+    }
+
+    /// Sends a Keep Alive and waits for its answer.
+    ///
+    /// # Errors
+    /// The queue's, or the target's refusal.
+    pub fn keep_alive(&self) -> Result<(), HostError> {
+        let sqe = Sqe::new(admin::KEEP_ALIVE, 0);
+        self.run(sqe, Payload::None, || "to be kept alive".into())
+            .map(drop)
+    }
+
+    /// Waits so long, or until `stop` is wished, which is [`HostError::Stopped`]; false if the target
+    /// says something unasked. What is done afterwards hears of no wish.
+    ///
+    /// # Errors
+    /// Why the connection ended.
+    pub fn rest(&self, time: Duration, stop: &Stop) -> Result<bool, HostError> {
+        let mut admin = self.lock();
+        admin.heed(stop);
+        let silent = admin.is_silent_for(time);
+        admin.heed(&Stop::never());
+        silent.map_err(|error| ended(admin_queue(&self.subnqn), self.address, error))
+    }
+
     /// Makes it ready (Base 2.0 §3.5.1).
-    fn enable(&self) -> Result<(), HostError> {
+    ///
+    /// # Errors
+    /// The queue's, the target's refusal, or that it took too long.
+    pub fn enable(&self) -> Result<(), HostError> {
         self.set_property(property::CC, self.configuration())?;
         let deadline = Instant::now() + self.options.patience.silence;
         self.await_status(CSTS_CFS | CSTS_RDY, CSTS_RDY, deadline, "become ready")
@@ -263,7 +327,10 @@ impl Controller {
     }
 
     /// Asks it to shut down, and waits a little until it has.
-    fn shut_down(self) -> Result<(), HostError> {
+    ///
+    /// # Errors
+    /// The queue's, the target's refusal, or that it took too long.
+    pub fn shut_down(self) -> Result<(), HostError> {
         let silence = self.options.patience.silence.min(LAST_WAIT);
         {
             let mut admin = self.lock();

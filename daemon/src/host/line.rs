@@ -89,6 +89,11 @@ impl Line {
         self.stop = Stop::never();
     }
 
+    /// From now on ends its waits when this is wished.
+    pub fn heed(&mut self, stop: &Stop) {
+        self.stop = stop.clone();
+    }
+
     /// Sends what waits as far as the socket takes it.
     ///
     /// # Errors

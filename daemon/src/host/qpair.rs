@@ -125,6 +125,11 @@ impl Qpair {
         self.line.last_wait(patience);
     }
 
+    /// From now on ends its waits when this is wished.
+    pub fn heed(&mut self, stop: &Stop) {
+        self.line.heed(stop);
+    }
+
     /// Puts a command into the outbox; [`Self::next_answer`] sends it.
     ///
     /// # Errors

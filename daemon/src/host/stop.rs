@@ -24,6 +24,15 @@ struct Wish {
     expressed: AtomicBool,
     /// Readable once it is.
     readable: UnixStream,
+    other: UnixStream,
+}
+
+impl Wish {
+    fn express(&self) {
+        self.expressed.store(true, Ordering::Release);
+        // The end of a stream is readable. It cannot fail: both ends are ours and open.
+        let _ = self.other.shutdown(Shutdown::Both);
+    }
 }
 
 impl Stop {
@@ -42,16 +51,32 @@ impl Stop {
             .into_iter()
             .collect();
         signals.thread_block()?;
-        let (readable, other) = UnixStream::pair()?;
-        let wish = Arc::new(Wish {
-            expressed: AtomicBool::new(false),
-            readable,
-        });
-        let stop = Self(Some(Arc::clone(&wish)));
+        let stop = Self::by_hand()?;
+        let expressed = stop.clone();
         std::thread::Builder::new()
             .name("signals".into())
-            .spawn(move || watch(&signals, &wish, &other))?;
+            .spawn(move || watch(&signals, &expressed))?;
         Ok(stop)
+    }
+
+    /// Wished for by [`Self::express`], of this or of any clone.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn by_hand() -> io::Result<Self> {
+        let (readable, other) = UnixStream::pair()?;
+        Ok(Self(Some(Arc::new(Wish {
+            expressed: AtomicBool::new(false),
+            readable,
+            other,
+        }))))
+    }
+
+    /// Wishes it, for good.
+    pub fn express(&self) {
+        if let Some(wish) = &self.0 {
+            wish.express();
+        }
     }
 
     /// Whether to end.
@@ -66,11 +91,9 @@ impl Stop {
     }
 }
 
-fn watch(signals: &SigSet, wish: &Wish, other: &UnixStream) {
+fn watch(signals: &SigSet, stop: &Stop) {
     let Ok(_) = signals.wait() else { return };
-    wish.expressed.store(true, Ordering::Release);
-    // The end of a stream is readable. It cannot fail: both ends are ours and open.
-    let _ = other.shutdown(Shutdown::Both);
+    stop.express();
     let first = Instant::now();
     while signals.wait().is_ok() {
         if first.elapsed() > ECHO {
