@@ -7,6 +7,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod announcer;
 pub mod background;
 pub mod banner;
 pub mod cli;

@@ -1,4 +1,5 @@
-//! The program from its arguments to its exit status: the monitor, or a worker that one has started.
+//! The program from its arguments to its exit status: the monitor, or a worker or announcer that one
+//! has started.
 //!
 //! Whatever goes wrong before it serves is one line and an exit status.
 
@@ -6,6 +7,7 @@
 
 use std::process::ExitCode;
 
+use crate::announcer;
 use crate::cli::{self, Invocation};
 use crate::error::StartupError;
 use crate::identity::HostIdentity;
@@ -15,11 +17,10 @@ use crate::worker;
 /// Does what the command line asks for.
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments
-        .next()
-        .is_some_and(|first| first == monitor::WORKER)
-    {
-        return worker::process::main(arguments);
+    match arguments.next() {
+        Some(first) if first == monitor::WORKER => return worker::process::main(arguments),
+        Some(first) if first == monitor::ANNOUNCER => return announcer::process::main(arguments),
+        Some(_) | None => {}
     }
     match run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,8 +9,8 @@ use nvmf_proto::nqn::Nqn;
 use nvmfd::cli::Listen;
 use nvmfd::config::Config;
 use nvmfd::config::model::{
-    Access, Destination, Digest, Discovery, Disk, Hosts, Ids, KernelLun, Limits, Log, Medium,
-    Namespaces, Portal, Referral, Show, SqFlowControl, Subsystem,
+    Access, Announce, Destination, Digest, Discovery, Disk, Hosts, Ids, KernelLun, Limits, Log,
+    Medium, Namespaces, Portal, Referral, Show, SqFlowControl, Subsystem,
 };
 use nvmfd::engine::backend::ram::RamSize;
 use tracing::level_filters::LevelFilter;
@@ -71,6 +71,7 @@ fn what_is_left_out_has_its_default() {
             namespaces: Namespaces::User(BTreeMap::from([(1, disk(ram(64 << 20)))])),
         }],
         referrals: Vec::new(),
+        announce: Announce::default(),
         limits: Limits {
             threads: None,
             negotiation_time: Duration::from_secs(10),
@@ -97,6 +98,13 @@ fn every_key_arrives() {
         label: Some("rack 7".into()),
     };
     assert_eq!(config.discovery, discovery);
+    let announce = Announce {
+        mdns: true,
+        register: ["192.0.2.9:8009", "[2001:db8::9]:8010"]
+            .map(|address| address.parse().unwrap())
+            .into(),
+    };
+    assert_eq!(config.announce, announce);
     let [front, back] = &config.portals[..] else {
         panic!("{:?}", config.portals);
     };

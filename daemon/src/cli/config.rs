@@ -7,8 +7,8 @@ use nvmf_kmod::request::LunId;
 use super::Options;
 use crate::config::Config;
 use crate::config::model::{
-    Access, Digest, Discovery, Disk, Hosts, Ids, KernelLun, Limits, Log, Medium, Namespaces,
-    Portal, SqFlowControl, Subsystem,
+    Access, Announce, Digest, Discovery, Disk, Hosts, Ids, KernelLun, Limits, Log, Medium,
+    Namespaces, Portal, SqFlowControl, Subsystem,
 };
 use crate::engine::backend::DeviceSpec;
 use crate::identity::{self, NamespaceIds};
@@ -40,6 +40,7 @@ impl Options {
         };
         Config {
             discovery: Discovery::at(self.discovery_listen.clone()),
+            announce: Announce::default(),
             portals: vec![portal],
             subsystems: vec![subsystem],
             referrals: Vec::new(),

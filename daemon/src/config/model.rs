@@ -35,6 +35,8 @@ pub struct Config {
     pub subsystems: Vec<Subsystem>,
     /// Other discovery services that hosts are told of.
     pub referrals: Vec<Referral>,
+    /// How discovery is made known.
+    pub announce: Announce,
     /// How much of the daemon peers can hold.
     pub limits: Limits,
     /// What is logged, and where.
@@ -90,6 +92,15 @@ pub struct Referral {
     pub hosts: Hosts,
     /// What it is called, as [`Discovery::label`].
     pub label: Option<String>,
+}
+
+/// How discovery is made known to those who do not ask.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Announce {
+    /// By multicast DNS.
+    pub mdns: bool,
+    /// To these Centralized Discovery Controllers, by registration: none twice, and none of ours.
+    pub register: Vec<SocketAddr>,
 }
 
 /// A place where hosts connect.

@@ -15,8 +15,8 @@ use super::amount::{BlockSize, Count, Lun, Maxh2cdata, Nsid, Ram, Threads, Time}
 use super::entry::Entry;
 use super::model::{Destination, Digest, Mode, Show, SqFlowControl};
 use super::word::{
-    Address, DiscoveryNqn, Eui64, HostNqn, Label, Level, NamespaceUuid, Nguid, Path, PortalName,
-    ReferralAddress, Serial, ServiceNqn, SubsystemNqn,
+    Address, CdcAddress, DiscoveryNqn, Eui64, HostNqn, Label, Level, NamespaceUuid, Nguid, Path,
+    PortalName, ReferralAddress, Serial, ServiceNqn, SubsystemNqn,
 };
 
 /// A list of anything.
@@ -43,6 +43,8 @@ pub(super) struct Discovery {
     pub(super) nqn: Entry<DiscoveryNqn>,
     pub(super) show: Entry<Show>,
     pub(super) label: Entry<Label>,
+    pub(super) mdns: Entry<bool>,
+    pub(super) register: List<CdcAddress>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod announce;
 mod conflict;
 mod discovery;
 mod namespace;
@@ -54,11 +55,13 @@ pub(super) fn resolve(file: &raw::File, findings: &mut Findings) -> Config {
         portals,
         subsystems,
         referrals,
+        announce: resolver.announce(file),
         limits: resolver.limits(file),
         log: log(file),
         metrics: resolver.metrics(file),
     };
     resolver.conflicts.between_listeners(resolver.findings);
+    resolver.conflicts.of_cdcs(resolver.findings);
     config
 }
 

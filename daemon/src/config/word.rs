@@ -57,6 +57,46 @@ impl TryFrom<String> for Address {
     }
 }
 
+/// Where a Centralized Discovery Controller is.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct CdcAddress(pub(super) SocketAddr);
+
+impl TryFrom<String> for CdcAddress {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let refused = |what: &str| {
+            let what = format!("{} {what}", quoted(&text));
+            Refusal::new(what, "as in \"192.0.2.9:8009\" or \"[2001:db8::9]:8009\"")
+        };
+        let address = match text.parse::<ListenAddress>() {
+            Ok(address) => address.at(DISCOVERY_PORT),
+            Err(ValueError::Multicast) => {
+                return Err(refused(
+                    "is a multicast address, where nobody can be connected to",
+                ));
+            }
+            Err(ValueError::NotAnAddress) => {
+                return Err(refused("is no address of a discovery controller"));
+            }
+            Err(error) => {
+                let what = format!("{} is no address of a discovery controller", quoted(&text));
+                return Err(Refusal::new(what, error.to_string()));
+            }
+        };
+        if address.ip().is_unspecified() || address.ip() == IpAddr::V4(Ipv4Addr::BROADCAST) {
+            Err(refused(
+                "is no single address, so that nobody can be connected to",
+            ))
+        } else if address.port() == 0 {
+            Err(refused("has port 0, where nobody listens"))
+        } else {
+            Ok(Self(address))
+        }
+    }
+}
+
 /// What portals are called.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]

@@ -154,6 +154,8 @@ pub struct Status {
     pub reload_failed: Option<String>,
     /// The process that serves.
     pub worker: Worker,
+    /// The process that announces, where something is to be announced.
+    pub announcer: Option<Announcer>,
     /// Whether new controllers are refused.
     pub draining: bool,
     /// The least severe lines that are logged.
@@ -179,6 +181,43 @@ pub struct Worker {
     pub started: u64,
     /// How often it had to be started again.
     pub restarts: u64,
+}
+
+/// The process that announces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcer {
+    /// Its number; none while it is being started again.
+    pub pid: Option<u32>,
+    /// When it started.
+    pub started: u64,
+    /// How often it had to be started again.
+    pub restarts: u64,
+    /// Multicast DNS, where that is asked for.
+    pub mdns: Option<Mdns>,
+    /// The Centralized Discovery Controllers to register with.
+    pub registrations: Vec<Registration>,
+}
+
+/// How multicast DNS fares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mdns {
+    /// How many services are announced: each a port with its discovery subsystem's name.
+    pub announced: u32,
+    /// What went wrong last, if anything did since.
+    pub error: Option<String>,
+}
+
+/// How registration with a Centralized Discovery Controller fares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// Its address.
+    pub cdc: SocketAddr,
+    /// How many entries it has of us; none: we are not registered.
+    pub entries: Option<u32>,
+    /// Since when we are registered, likewise.
+    pub since: Option<u64>,
+    /// Why we are not, if we have tried.
+    pub error: Option<String>,
 }
 
 /// A place where the daemon listens.

@@ -126,6 +126,7 @@ impl Monitor<'_> {
             destination,
         };
         self.order(&message);
+        self.announcing.log(level);
         Ok(Answer::Done)
     }
 

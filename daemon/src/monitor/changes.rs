@@ -13,8 +13,8 @@ use nvmf_proto::nqn::Nqn;
 use crate::cli::Listen;
 use crate::config::Config;
 use crate::config::model::{
-    Access, Discovery, Disk, Hosts, KernelLun, Medium, Mode, Namespaces, Portal, Referral, Show,
-    Subsystem,
+    Access, Announce, Discovery, Disk, Hosts, KernelLun, Medium, Mode, Namespaces, Portal,
+    Referral, Show, Subsystem,
 };
 use crate::control::message::{Effect, Step};
 
@@ -30,6 +30,7 @@ pub(super) fn changes(before: &Config, after: &Config) -> Vec<Step> {
     );
     steps.discovery(&before.discovery, &after.discovery);
     steps.referrals(before, after);
+    steps.announce(&before.announce, &after.announce);
     steps.listeners(
         "show counters on",
         &before.metrics.iter().copied().collect(),
@@ -288,6 +289,23 @@ impl Steps {
         }
         for address in new.difference(old) {
             self.add(Effect::NewConnections, format!("{verb} {address}"));
+        }
+    }
+
+    fn announce(&mut self, old: &Announce, new: &Announce) {
+        match (old.mdns, new.mdns) {
+            (false, true) => self.add(Effect::Nothing, "announce discovery by multicast DNS"),
+            (true, false) => {
+                let what = "no longer announce discovery by multicast DNS";
+                self.add(Effect::Nothing, what);
+            }
+            (false, false) | (true, true) => {}
+        }
+        for cdc in old.register.iter().filter(|it| !new.register.contains(it)) {
+            self.add(Effect::Nothing, format!("deregister from {cdc}"));
+        }
+        for cdc in new.register.iter().filter(|it| !old.register.contains(it)) {
+            self.add(Effect::Nothing, format!("register with {cdc}"));
         }
     }
 

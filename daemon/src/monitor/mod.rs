@@ -11,6 +11,8 @@
 
 #![forbid(unsafe_code)]
 
+mod announced;
+mod announcing;
 mod answer;
 mod changes;
 mod child;
@@ -34,6 +36,7 @@ use crossbeam_channel::{Receiver, Sender, after, never, select};
 use nix::sys::signal::Signal;
 use tracing::{error, info, warn};
 
+pub use announcing::ANNOUNCER;
 pub use child::WORKER;
 pub use signals::OURS as SIGNALS;
 pub use start::{check, modules, run};
@@ -46,6 +49,8 @@ use crate::control::message::Answer;
 use crate::identity::HostIdentity;
 use crate::ipc::ToWorker;
 use crate::log::Verbosity;
+use announced::Announced;
+use announcing::Announcing;
 use child::{Child, Lost};
 use kernel::OpenKernel;
 use resources::{Numbers, Resources};
@@ -71,6 +76,7 @@ struct Monitor<'a> {
     /// Whether the worker can hand over to it.
     worker_has_kernel: bool,
     restarts: Restarts,
+    announcing: Announcing,
     draining: bool,
     started: SystemTime,
     loaded: SystemTime,
@@ -94,9 +100,10 @@ impl Monitor<'_> {
                 Some(child) => (child.ended().clone(), child.answers().clone()),
                 None => (never(), never()),
             };
-            let due = self.restarts.due.map_or_else(never, |due| {
-                after(due.saturating_duration_since(Instant::now()))
-            });
+            let at = |due: Instant| after(due.saturating_duration_since(Instant::now()));
+            let due = self.restarts.due.map_or_else(never, at);
+            let announcer_due = self.announcing.due().map_or_else(never, at);
+            let (announcer_ended, said) = (self.announcing.ended(), self.announcing.said());
             select! {
                 recv(signals) -> signal => {
                     let signal = signal.unwrap_or(Signal::SIGTERM);
@@ -123,6 +130,9 @@ impl Monitor<'_> {
                     Err(_) => self.worker_lost(&Lost::Gone),
                 },
                 recv(due) -> _ => self.start_worker_again(),
+                recv(announcer_ended) -> status => self.announcing.has_ended(status.ok()),
+                recv(said) -> message => self.announcing.hear(message.ok()),
+                recv(announcer_due) -> _ => self.announcing.is_due(),
             }
         }
     }
@@ -223,6 +233,12 @@ impl Monitor<'_> {
                 self.schedule_restart();
             }
         }
+    }
+
+    /// Has announced what is served now, if it is to be.
+    fn announce_what_is_served(&mut self) {
+        let announced = Announced::of(&self.config, &self.resources, self.host);
+        self.announcing.announce(announced, self.verbosity.get());
     }
 
     /// Ends the worker in order, and waits until it has ended: from then on nothing is handed over.

@@ -159,6 +159,7 @@ impl Monitor<'_> {
         if let Some(kernel) = &self.kernel {
             kernel.revoke(&self.config);
         }
+        self.announce_what_is_served();
         info!("reloaded");
         Ok(plan)
     }

@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 use nvmf_kmod::module::{self, ModuleError};
 use tracing::{error, info, warn};
 
+use super::announcing::Announcing;
 use super::child::Lost;
 use super::kernel::{self, OpenKernel};
 use super::resources::{Numbers, Resources};
@@ -121,6 +122,7 @@ pub fn run(mut options: Options, host: &HostIdentity) -> Result<(), StartupError
         worker: None,
         worker_has_kernel: false,
         restarts: Restarts::default(),
+        announcing: Announcing::new(destination),
         draining: false,
         started: now,
         loaded: now,
@@ -291,6 +293,7 @@ impl Monitor<'_> {
         for subsystem in &self.config.subsystems {
             info!(subsystem = %subsystem.nqn, "serving");
         }
+        self.announce_what_is_served();
         Ok(server)
     }
 
@@ -344,10 +347,17 @@ impl Monitor<'_> {
         let signals = signals.clone();
         std::thread::spawn(move || signals::end_at_the_next(&signals));
         match &end {
-            End::Stop(signal) => info!(%signal, "stopping"),
+            End::Stop(signal) => {
+                info!(%signal, "stopping");
+                self.announcing.stop();
+            }
+            // The next daemon announces the same; what is taken back in between would be missed.
             End::Leave(_) => info!("leaving; what the kernel serves goes on"),
         }
         self.stop_worker();
+        if let End::Stop(_) = &end {
+            self.announcing.await_end();
+        }
         let withdrawn = match (&end, &self.kernel) {
             (End::Stop(_), Some(kernel)) => {
                 info!("removing what was exported; hosts are sent away");

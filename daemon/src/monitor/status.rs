@@ -45,6 +45,7 @@ impl Monitor<'_> {
                 started: worker.map_or(0, |worker| seconds(worker.started())),
                 restarts: self.restarts.count,
             },
+            announcer: self.announcing.status(),
             draining: self.draining,
             log: self.verbosity.get().to_string(),
             refused,
@@ -231,7 +232,7 @@ fn portal(config: &Config, bound: &Bound) -> message::Portal {
 }
 
 /// Seconds since 1970.
-fn seconds(time: SystemTime) -> u64 {
+pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
 }

@@ -4,6 +4,8 @@
 
 #![forbid(unsafe_code)]
 
+mod announcer;
+
 use nvmf_proto::nqn::DISCOVERY_NQN;
 
 use super::amount::{bytes, counted, milliseconds, moment, seconds};
@@ -56,6 +58,9 @@ pub(super) fn status(status: &Status, now: u64, paint: Paint) -> String {
             Tone::Bad,
         ),
     });
+    if let Some(it) = &status.announcer {
+        text.extend(announcer::announcer(it, now, paint));
+    }
     if status.draining {
         let draining = "draining: new controllers are refused until nvmfctl drain --end";
         text.push(paint.tone(draining, Tone::Notable));

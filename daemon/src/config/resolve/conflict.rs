@@ -24,6 +24,7 @@ pub(super) struct Conflicts {
     portals: BTreeMap<String, Span>,
     subsystems: BTreeMap<Nqn, Span>,
     referrals: BTreeMap<(SocketAddr, Nqn), Span>,
+    cdcs: BTreeMap<SocketAddr, Span>,
     listeners: Vec<Listener>,
     media: BTreeMap<Identity, Vec<Use>>,
     luns: BTreeMap<(usize, LunId), Span>,
@@ -106,6 +107,29 @@ impl Conflicts {
             let line = findings.line(first);
             let what = format!("hosts are referred to {address} already, in line {line}");
             findings.error(span, what, "remove one of them");
+        }
+    }
+
+    /// A discovery controller to register with; [`Self::of_cdcs`] judges whether it is us.
+    pub(super) fn cdc(&mut self, address: SocketAddr, span: Span, findings: &mut Findings) {
+        if let Some(first) = first_of(&mut self.cdcs, address, &span) {
+            let line = findings.line(first);
+            let what = format!("{address} is registered with already, in line {line}");
+            findings.error(span, what, "remove one of them");
+        }
+    }
+
+    /// Reports discovery controllers to register with that are listeners of ours.
+    pub(super) fn of_cdcs(&self, findings: &mut Findings) {
+        for (&address, span) in &self.cdcs {
+            let ours = |it: &&Listener| {
+                overlap(it.address, address) && (it.address == address || !is_elsewhere(address))
+            };
+            if let Some(Listener { owner, address, .. }) = self.listeners.iter().find(ours) {
+                let what = format!("that is here: {owner} listens on {address}");
+                let hint = "name other discovery controllers only, or remove it";
+                findings.error(span.clone(), what, hint);
+            }
         }
     }
 

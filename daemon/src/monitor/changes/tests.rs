@@ -271,3 +271,24 @@ fn a_subsystem_that_moves_is_shown_elsewhere() {
     ];
     assert_eq!(said, expected);
 }
+
+#[test]
+fn what_is_announced_to_whom_is_no_host_s_affair() {
+    let announced = "[discovery]\nmdns = true\nregister = [\"192.0.2.9\", \"192.0.2.10:8010\"]";
+    let expected = [
+        ("announce discovery by multicast DNS", Effect::Nothing),
+        ("register with 192.0.2.9:8009", Effect::Nothing),
+        ("register with 192.0.2.10:8010", Effect::Nothing),
+    ];
+    let expected = expected.map(|(what, effect)| (what.to_owned(), effect));
+    assert_eq!(said("[discovery]", announced), expected);
+    let before = config(&FILE.replace("[discovery]", announced));
+    let steps = changes(&before, &config(FILE));
+    let said: Vec<_> = steps.iter().map(|step| step.what.as_str()).collect();
+    let expected = [
+        "no longer announce discovery by multicast DNS",
+        "deregister from 192.0.2.9:8009",
+        "deregister from 192.0.2.10:8010",
+    ];
+    assert_eq!(said, expected);
+}

@@ -21,6 +21,7 @@ fn a_status() -> Status {
             started: NOW - 125,
             restarts: 1,
         },
+        announcer: None,
         draining: false,
         log: "info".into(),
         refused: 12,

@@ -1,0 +1,183 @@
+//! The announcer as a process of its own: told by the monitor what to announce, until it is told to
+//! stop or the monitor is gone.
+//!
+//! A thread for each Centralized Discovery Controller and the responder's own do the work; this one
+//! only listens to the monitor, so that it is heard at once.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use nix::sys::signal::{SigSet, Signal};
+use tracing::level_filters::LevelFilter;
+use tracing::{error, warn};
+
+use super::announcement::Announcement;
+use super::mdns::Responder;
+use super::news::News;
+use super::registration::{LEAVE_TIME, Leaving, Registration};
+use crate::config::model::Destination;
+use crate::ipc::channel::nonsense;
+use crate::ipc::{Channel, FromAnnouncer, ToAnnouncer};
+use crate::log::{self, Verbosity};
+use crate::monitor::SIGNALS;
+use crate::os;
+
+/// Announces what the monitor says until it says stop or is gone.
+pub fn main(_arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    os::set_title(c"nvmfd: announcer");
+    // They are the monitor's, which decides what they mean.
+    let mut signals: SigSet = SIGNALS.into_iter().collect();
+    // A terminal may stop who writes to it from another process group than the one before it.
+    signals.add(Signal::SIGTTOU);
+    // Only a set that is none is refused.
+    let _ = signals.thread_block();
+    match Process::start().and_then(Process::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!(%error, "the announcer ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The announcer between two messages.
+struct Process {
+    channel: Channel,
+    verbosity: Option<Verbosity>,
+    /// What comes in pieces.
+    assembly: Option<Announcement>,
+    responder: Option<Responder>,
+    registrations: BTreeMap<SocketAddr, Registration>,
+    /// Those that leave, and may not have left.
+    leaving: BTreeMap<SocketAddr, Leaving>,
+}
+
+impl Process {
+    fn start() -> io::Result<Self> {
+        let channel = Channel::of(io::stdin().as_fd().try_clone_to_owned()?)?;
+        let release = crate::RELEASE.into();
+        channel.send(&FromAnnouncer::Hello { release }, None)?;
+        Ok(Self {
+            channel,
+            verbosity: None,
+            assembly: None,
+            responder: None,
+            registrations: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+        })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        while let Some((message, _descriptor)) = self.channel.receive()? {
+            match message {
+                ToAnnouncer::Log { level, destination } => self.log(&level, destination)?,
+                ToAnnouncer::Begin(entity) => self.assembly = Some(Announcement::new(&entity)?),
+                ToAnnouncer::Service(service) => self.assembly()?.services.push(service),
+                ToAnnouncer::Cdc(address) => self.assembly()?.cdcs.push(address),
+                ToAnnouncer::Portal(portal) => self.assembly()?.portal(portal),
+                ToAnnouncer::Subsystem(subsystem) => self.assembly()?.subsystem(subsystem)?,
+                ToAnnouncer::Commit => {
+                    let assembly = self.assembly.take();
+                    let assembly = assembly.ok_or_else(|| nonsense("nothing to commit"))?;
+                    self.announce(&Arc::new(assembly))?;
+                }
+                ToAnnouncer::Stop => {
+                    self.stop();
+                    return Ok(());
+                }
+            }
+        }
+        // The monitor is gone, and another may go on with what we had announced: nothing is taken
+        // back, and nothing of ours stays.
+        std::process::exit(0)
+    }
+
+    fn log(&mut self, level: &str, destination: Destination) -> io::Result<()> {
+        let level: LevelFilter = level.parse().map_err(nonsense)?;
+        match &self.verbosity {
+            Some(verbosity) => verbosity.set(level),
+            None => {
+                let started = log::start(destination, level);
+                self.verbosity = Some(started.map_err(io::Error::other)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn assembly(&mut self) -> io::Result<&mut Announcement> {
+        let assembly = self.assembly.as_mut();
+        assembly.ok_or_else(|| nonsense("a piece of nothing"))
+    }
+
+    fn announce(&mut self, announcement: &Arc<Announcement>) -> io::Result<()> {
+        self.leaving.retain(|_, leaving| !leaving.has_ended());
+        for (cdc, registration) in std::mem::take(&mut self.registrations) {
+            if announcement.cdcs.contains(&cdc) {
+                self.registrations.insert(cdc, registration);
+            } else {
+                self.leaving.insert(cdc, registration.leave());
+            }
+        }
+        for &cdc in &announcement.cdcs {
+            match self.registrations.get(&cdc) {
+                Some(registration) => registration.register(announcement),
+                None => {
+                    let news = News::over(&self.channel)?;
+                    let (wanted, before) = (Arc::clone(announcement), self.leaving.remove(&cdc));
+                    let registration = Registration::start(cdc, wanted, news, before)?;
+                    self.registrations.insert(cdc, registration);
+                }
+            }
+        }
+        let announced = self.announce_services(announcement);
+        if let Err(error) = announced {
+            warn!(reason = %error, "cannot announce by multicast DNS");
+            let news = News::over(&self.channel)?;
+            news.mdns(0, Some(error.to_string()));
+        }
+        Ok(())
+    }
+
+    fn announce_services(&mut self, announcement: &Announcement) -> mdns_sd::Result<()> {
+        if announcement.services.is_empty() {
+            if let Some(responder) = self.responder.take() {
+                responder.stop();
+            }
+            return Ok(());
+        }
+        let responder = match &mut self.responder {
+            Some(responder) => responder,
+            none @ None => {
+                let news = News::over(&self.channel);
+                let news = news.map_err(|error| mdns_sd::Error::Msg(error.to_string()))?;
+                none.insert(Responder::start(news)?)
+            }
+        };
+        responder.announce(&announcement.services)
+    }
+
+    /// Takes everything back, as far as the network lets us within a moment.
+    fn stop(self) {
+        let leaving: Vec<Leaving> = self
+            .registrations
+            .into_values()
+            .map(Registration::leave)
+            .chain(self.leaving.into_values())
+            .collect();
+        if let Some(responder) = self.responder {
+            responder.stop();
+        }
+        let deadline = Instant::now() + LEAVE_TIME;
+        for leaving in leaving {
+            leaving.await_end(deadline);
+        }
+    }
+}
