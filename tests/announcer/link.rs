@@ -75,6 +75,11 @@ impl Link {
         })
     }
 
+    /// Forgets what instances say of themselves, to be told it anew.
+    pub(crate) fn forget_texts(&mut self) {
+        self.texts.clear();
+    }
+
     /// Asks and listens until something is known.
     fn until<T>(&mut self, what: &str, known: impl Fn(&Self) -> Option<T>) -> Result<T> {
         let deadline = Instant::now() + PATIENCE;

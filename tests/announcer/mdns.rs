@@ -74,6 +74,27 @@ fn a_reload_announces_what_is_there_now() -> Result {
 }
 
 #[test]
+fn a_name_of_its_own_is_announced_and_a_reload_changes_it() -> Result {
+    let named = |name: &str| file(&format!("mdns = true\nnqn = \"{name}\""), &[A]);
+    let [first, second] = ["one", "two"].map(|name| format!("nqn.2014-08.org.example:{name}"));
+    let mut link = Link::listen()?;
+    let target = serving(&named(&first));
+    let nqn = |name: &str| ("nqn".to_owned(), Some(name.to_owned()));
+    let before = link.find(port(&target))?;
+    assert!(before.text.contains(&nqn(&first)), "{before:?}");
+    target
+        .reload(&named(&second))
+        .map_err(|failure| failure.text)?;
+    let after = until("the other name", || {
+        let found = link.find(port(&target)).ok()?;
+        link.forget_texts();
+        found.text.contains(&nqn(&second)).then_some(found)
+    });
+    assert_eq!(after.instance, before.instance);
+    Ok(())
+}
+
+#[test]
 fn two_daemons_of_one_machine_are_both_found() -> Result {
     let mut link = Link::listen()?;
     let one = serving(&file("mdns = true", &[A]));

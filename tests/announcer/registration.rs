@@ -69,6 +69,43 @@ fn what_is_served_is_registered_changed_by_a_reload_and_taken_back_at_the_end() 
 }
 
 #[test]
+fn names_and_labels_are_told_and_a_label_that_changes_replaces_the_other() -> Result {
+    let cdc = Cdc::start(Manners::Good);
+    let own = "nqn.2014-08.org.example:discovery";
+    let discovery = format!("{}\nnqn = \"{own}\"", cdc.key());
+    let labelled = |label: &str| {
+        let label = format!("allow-any-host = true\nlabel = \"{label}\"");
+        file(&discovery, &[A]).replace("allow-any-host = true", &label)
+    };
+    let target = serving(&labelled("rack 7"));
+    let with = |label: &str| Entry {
+        label: Some(label.into()),
+        ..entry(&target, A)
+    };
+    assert_eq!(cdc.await_entries(1), [with("rack 7")]);
+    assert_eq!(cdc.last_host().0, own);
+    // The entries are the machine's, whatever the service is called.
+    let eid = &cdc.commands()[0].entity[0];
+    assert!(eid.starts_with("nqn.2014-08.org.nvmexpress:uuid:"), "{eid}");
+    target.reload(&labelled("rack 8")).map_err(|it| it.text)?;
+    until("the other label", || {
+        (cdc.entries() == [with("rack 8")]).then_some(())
+    });
+    let tasks: Vec<Task> = cdc.commands().iter().map(|it| it.task).collect();
+    assert_eq!(tasks, [Task::Register, Task::Register]);
+    // By another name of ours: the old one takes its entries back.
+    let renamed = labelled("rack 8").replace(own, "nqn.2014-08.org.example:other");
+    target.reload(&renamed).map_err(|it| it.text)?;
+    until("the other name", || {
+        (cdc.last_host().0 == "nqn.2014-08.org.example:other").then_some(())
+    });
+    until("the entry", || {
+        (cdc.entries() == [with("rack 8")] && cdc.shutdowns() == 1).then_some(())
+    });
+    Ok(())
+}
+
+#[test]
 fn who_is_taken_out_of_the_file_is_left_in_order() -> Result {
     let (one, other) = (Cdc::start(Manners::Good), Cdc::start(Manners::Good));
     let both = format!("register = [\"{}\", \"{}\"]", one.address, other.address);

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use nvmf_proto::nqn::Nqn;
 
 use super::resources::{Bound, Resources};
+use super::supply::discovery_nqn;
 use crate::config::Config;
 use crate::config::model::Announce;
 use crate::identity::HostIdentity;
@@ -33,7 +34,11 @@ impl Announced {
         }
         let mut announced = Self {
             entity: Entity {
-                hostnqn: host.subsystem_nqn().to_string(),
+                hostnqn: config
+                    .discovery
+                    .nqn
+                    .as_ref()
+                    .map_or_else(|| host.subsystem_nqn().to_string(), Nqn::to_string),
                 hostid: host.uuid.into_bytes(),
                 eid: host.subsystem_nqn().to_string(),
             },
@@ -43,14 +48,14 @@ impl Announced {
             subsystems: Vec::new(),
         };
         if config.announce.mdns {
-            announced.services = services(resources);
+            announced.services = services(config, resources);
         }
         if !config.announce.register.is_empty() {
             let io = resources.portals.iter().filter(|bound| bound.io);
             announced.portals = io.map(portal).collect();
             let subsystem = |it: &crate::config::model::Subsystem| Subsystem {
                 nqn: it.nqn.to_string(),
-                label: None,
+                label: it.label.clone(),
                 portals: resources.portals_of(config, it),
             };
             announced.subsystems = config.subsystems.iter().map(subsystem).collect();
@@ -91,12 +96,12 @@ impl Announced {
 }
 
 /// Discovery's own listeners; where it has none, those of the portals, which answer it too.
-fn services(resources: &Resources) -> Vec<Service> {
+fn services(config: &Config, resources: &Resources) -> Vec<Service> {
     let alone = resources.portals.iter().any(|bound| !bound.io);
     let bound = resources.portals.iter().filter(|bound| bound.io != alone);
     let service = |bound: &Bound| Service {
         address: bound.address,
-        nqn: Nqn::discovery().to_string(),
+        nqn: discovery_nqn(config, Some(&bound.portal)).to_string(),
     };
     bound.map(service).collect()
 }
