@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what a job needs from the system's packages, apt (Debian) or pkg
-# (FreeBSD), the Rust toolchain included. Says nothing and needs no root when
+# (FreeBSD), the Rust toolchain included, and for tests cargo-fuzz from crates.io. Says nothing and needs no root when
 # nothing is missing. Exit status: 0 all there; 75 something is missing and cannot
 # be installed from here (the message says by which command it can).
 #
@@ -228,6 +228,8 @@ if [ "$level" = test ]; then
 	need mandoc mandoc -
 	need jq jq jq
 	need tshark tshark tshark
+	# For libFuzzer.
+	need c++ g++ -
 	# `make install` is for both makes, and a system has one of them.
 	if [ "$system" = freebsd ]; then need gmake - gmake; else need bmake bmake -; fi
 	need_libclang
@@ -257,3 +259,9 @@ build | test)
 	fi
 	;;
 esac
+
+# No package has it.
+if [ "$level" = test ] && ! have cargo-fuzz; then
+	say "cargo install cargo-fuzz"
+	cargo install --quiet --locked cargo-fuzz >&2 || not_run "could not install cargo-fuzz: cargo install --locked cargo-fuzz"
+fi

@@ -11,6 +11,7 @@
 #   unit        the tests inside the crates
 #   outside     the tests package: the program seen from outside, on loopback
 #   doc         the API documentation, warnings as errors
+#   fuzz        what reads bytes of others, fed with any bytes for 30 s each (fuzz.sh)
 #   freebsd     check and link for FreeBSD (freebsd-check.sh; not on FreeBSD)
 #   linux-host  real Linux hosts, in virtual machines, against the daemon (Debian only)
 #   freebsd-vm  the scripts of the FreeBSD machine, with a stub in the hypervisor's place; and the
@@ -20,7 +21,7 @@
 set -eu
 . "$(dirname "$0")/env.sh"
 
-steps='bootstrap fmt clippy rules unit outside doc freebsd linux-host freebsd-vm'
+steps='bootstrap fmt clippy rules unit outside doc fuzz freebsd linux-host freebsd-vm'
 selected=${*:-${NVMFD_TEST_ONLY:-$steps}}
 
 case " $selected " in
@@ -55,7 +56,10 @@ run() {
 	*) have cargo || not_run "cargo is not installed" ;;
 	esac
 	case $1 in
-	fmt) cargo fmt --all --check ;;
+	fmt)
+		cargo fmt --all --check
+		cargo fmt --manifest-path fuzz/Cargo.toml --check
+		;;
 	clippy)
 		# As it is shipped, and with the fake kernel that tests bring in.
 		cargo clippy --package nvmf-kmod --package nvmfd --locked -- -D warnings
@@ -89,6 +93,7 @@ run() {
 		cargo test --package nvmfd-tests --locked --no-fail-fast --lib $(outside_targets) -- $background
 		;;
 	doc) RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked ;;
+	fuzz) sh scripts/fuzz.sh ;;
 	freebsd) sh scripts/freebsd-check.sh ;;
 	linux-host)
 		[ "$(uname -s)" = Linux ] || not_run "the virtual machines need Linux and Debian's packages"
