@@ -14,6 +14,7 @@ use std::time::Instant;
 use nvmf_proto::cqe::Completion;
 use nvmf_proto::handshake::{ConnectRequest, QueueLimits};
 use nvmf_proto::nvm::{self, Command};
+use nvmf_proto::opcode::fabrics;
 use nvmf_proto::outbox::Outbox;
 use nvmf_proto::queue::{ADMIN_IN_CAPSULE, Queue, Step, Tag};
 use nvmf_proto::sqe::{Data, Sqe};
@@ -437,9 +438,12 @@ fn parse<'a>(
     namespaces: Option<&'a View>,
     sqe: &Sqe,
 ) -> Result<(&'a Arc<Namespace>, Command), Status> {
-    if sqe.fctype().is_some() {
+    match sqe.fctype() {
+        None => {}
+        // A queue is connected once.
+        Some(fabrics::CONNECT) => return Err(Status::COMMAND_SEQUENCE_ERROR.dnr()),
         // Disconnect is not offered (OFCS 0), and nothing else is for I/O queues.
-        return Err(Status::INVALID_OPCODE.dnr());
+        Some(_) => return Err(Status::INVALID_OPCODE.dnr()),
     }
     let namespace = namespaces
         .and_then(|namespaces| namespaces.by_nsid(sqe.nsid.get()))
