@@ -14,11 +14,7 @@ use nvmfd_tests::peer::{Host, HostOptions, PeerError, Raw};
 use nvmfd_tests::target::Target;
 use zerocopy::IntoBytes;
 
-use crate::scene::{Result, Scene, configure};
-
-/// CC of a controller that is enabled, and of one that is not.
-const ENABLED: u32 = 6 << 16 | 4 << 20 | 1;
-const DISABLED: u32 = ENABLED & !1;
+use crate::scene::{DISABLED, ENABLED, Result, Scene, configure};
 
 #[test]
 fn hosts_that_fill_a_small_queue_with_event_requests_and_leave_are_seen_to_go() -> Result {

@@ -221,6 +221,11 @@ impl Target {
         self.directory.path().join(SOCKET)
     }
 
+    /// The configuration file that it serves, if it was started with one.
+    pub fn config(&self) -> PathBuf {
+        self.directory.path().join(CONFIG)
+    }
+
     /// What it answers to an operator.
     pub fn ask(&self, request: Request) -> Answer {
         operator::ask(&self.socket(), request)
@@ -234,7 +239,7 @@ impl Target {
     /// # Panics
     /// If it does not answer.
     pub fn reload(&self, config: &str) -> Result<Plan, Failure> {
-        std::fs::write(self.directory.path().join(CONFIG), config).expect("a file");
+        std::fs::write(self.config(), config).expect("a file");
         operator::planned(self.ask(Request::Reload))
     }
 

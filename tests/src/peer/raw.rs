@@ -152,12 +152,19 @@ impl Raw {
     /// # Panics
     /// If something else comes.
     pub fn response(&mut self) -> Result<(u16, Completion), PeerError> {
-        let pdu = self.pdu()?;
+        Ok(Self::read_response(&self.pdu()?))
+    }
+
+    /// What a response capsule says.
+    ///
+    /// # Panics
+    /// If it is something else.
+    pub fn read_response(pdu: &[u8]) -> (u16, Completion) {
         assert_eq!(pdu[0], 5, "no response: {pdu:02x?}");
         let word = |at: usize| u16::from_le_bytes([pdu[at], pdu[at + 1]]);
         let result = u64::from_le_bytes(*pdu[8..].first_chunk().expect("24 bytes"));
         let status = Status::from_wire(word(22));
-        Ok((word(20), Completion { status, result }))
+        (word(20), Completion { status, result })
     }
 
     /// Reads an R2T: the tags that its data must carry, offset and length.

@@ -1,4 +1,4 @@
-//! Peers that die in the middle, are many, or do not read (rows 64–67).
+//! Peers that die in the middle, are many, or do not read.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,13 +9,11 @@ use nvmf_proto::pdu::flags;
 use nvmfd_tests::peer::{Host, HostOptions, Raw, nvm_sqe};
 use nvmfd_tests::target::Setup;
 
-use crate::scene::{Result, Scene, good_start, solicited};
+use crate::scene::{Mode, Result, Scene, good_start, solicited};
 
-#[test]
-fn row_64_a_host_that_is_killed_in_the_middle_of_a_write_writes_nothing() -> Result {
-    let scene = Scene::new()?;
+pub(crate) fn a_host_that_is_killed_in_the_middle_of_a_write(scene: &mut Scene) -> Result {
     const LENGTH: u32 = 32_768;
-    let (raw, tags, host) = solicited(&scene, LENGTH)?;
+    let (raw, tags, host) = solicited(scene, LENGTH)?;
     let piece = vec![0xcc; 8192];
     let pdus: Vec<Vec<u8>> = (0..4)
         .map(|part| {
@@ -38,7 +36,7 @@ fn row_64_a_host_that_is_killed_in_the_middle_of_a_write_writes_nothing() -> Res
     });
     for end in ends {
         for abrupt in [false, true] {
-            let (mut raw, now, host) = solicited(&scene, LENGTH)?;
+            let (mut raw, now, host) = solicited(scene, LENGTH)?;
             assert_eq!(now, tags);
             raw.send(&stream[..end])?;
             if abrupt {
@@ -48,12 +46,12 @@ fn row_64_a_host_that_is_killed_in_the_middle_of_a_write_writes_nothing() -> Res
         }
     }
     // The healthy host's data is where they wanted to write.
-    scene.ends_well()
+    Ok(())
 }
 
-#[test]
-fn row_64_a_host_that_is_killed_with_thousands_of_commands_in_flight() -> Result {
-    let scene = Scene::new()?;
+pub(crate) fn a_host_that_is_killed_with_thousands_of_commands_in_flight(
+    scene: &mut Scene,
+) -> Result {
     for round in 0..4 {
         let options = HostOptions {
             io_queues: 8,
@@ -75,30 +73,30 @@ fn row_64_a_host_that_is_killed_with_thousands_of_commands_in_flight() -> Result
         thread::sleep(Duration::from_millis(u64::from(round) * 5));
         drop(host);
     }
-    scene.ends_well()
+    Ok(())
 }
 
-#[test]
-fn row_65_a_target_without_descriptors_serves_those_it_has_and_others_later() -> Result {
-    let mut scene = Scene::with(&Setup {
+pub(crate) fn a_target_without_descriptors(mode: Mode) -> Result {
+    let setup = Setup {
         descriptors: Some(80),
         ..Setup::default()
-    })?;
+    };
+    let mut scene = Scene::in_mode(mode, &setup)?;
     let crowd: Vec<Raw> = (0..200)
         .map(|_| Raw::connect(scene.io()))
         .collect::<Result<_>>()?;
-    thread::sleep(Duration::from_millis(300));
-    let read = scene.healthy.io[0]
-        .read(64, 512)?
-        .expect("a healthy host is served");
-    assert_eq!(read, scene.data[..512]);
+    for _ in 0..100 {
+        let read = scene.healthy.io[0]
+            .read(64, 512)?
+            .expect("a healthy host is served");
+        assert_eq!(read, scene.data[..512]);
+    }
     drop(crowd);
     scene.ends_well()
 }
 
-#[test]
-fn row_66_hosts_that_do_not_read_block_nobody_and_are_not_stored_for() -> Result {
-    let mut scene = Scene::new()?;
+pub(crate) fn hosts_that_do_not_read(mode: Mode) -> Result {
+    let mut scene = Scene::in_mode(mode, &Setup::default())?;
     for number in 30..33 {
         let options = HostOptions {
             io_queues: 4,
@@ -131,9 +129,7 @@ fn row_66_hosts_that_do_not_read_block_nobody_and_are_not_stored_for() -> Result
     scene.ends_well()
 }
 
-#[test]
-fn row_67_a_thousand_connections_that_stop_half_way_keep_no_host_out() -> Result {
-    let mut scene = Scene::new()?;
+pub(crate) fn a_thousand_connections_that_stop_half_way(scene: &mut Scene) -> Result {
     let start = good_start(&scene.admin().connect);
     let mut crowd = Vec::new();
     for round in 0..1000 {
@@ -144,6 +140,5 @@ fn row_67_a_thousand_connections_that_stop_half_way_keep_no_host_out() -> Result
             scene.is_well()?;
         }
     }
-    drop(crowd);
-    scene.ends_well()
+    Ok(())
 }
