@@ -19,6 +19,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use nvmf_proto::nqn::Nqn;
 use tracing::level_filters::LevelFilter;
 
+use crate::confinement::Confine;
 use crate::engine::backend::DeviceSpec;
 use crate::error::StartupError;
 use crate::identity::HostIdentity;
@@ -67,6 +68,10 @@ pub struct Options {
     pub threads: Option<NonZeroUsize>,
     /// The least severe lines that are logged; else as the configuration says.
     pub log: Option<LevelFilter>,
+    /// Whether the process that meets peers is confined; else as the configuration says.
+    pub confine: Option<Confine>,
+    /// The name of who it is to be; else as the configuration says.
+    pub user: Option<String>,
     /// What is served, NSID 1 first. Nothing, in kernel mode: every LUN that CTL has.
     pub devices: Vec<DeviceSpec>,
     /// Hand queues to FreeBSD's kernel.
@@ -207,6 +212,12 @@ struct Arguments {
     /// Least severe lines to log: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL", value_parser = value::log_level)]
     log: Option<LevelFilter>,
+    /// Confine the worker: required, if-possible or off [default: required]
+    #[arg(long, value_name = "HOW", value_parser = value::confine)]
+    confine: Option<Confine>,
+    /// Who the worker is to be, if root starts it [default: nobody]
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// Let FreeBSD's kernel serve (nvmft, CTL); without a DEVICE, every LUN that CTL has
     #[arg(short = 'K', long)]
     kernel: bool,
@@ -255,6 +266,8 @@ impl Arguments {
             discovery_listen,
             threads: self.threads,
             log: self.log,
+            confine: self.confine,
+            user: self.user,
             devices: self.devices,
             kernel: self.kernel,
             config,

@@ -186,6 +186,12 @@ pub enum StartupError {
     /// The process that serves did not come up.
     #[error("{0}")]
     Worker(String),
+    /// Nobody has the name of who the worker is to be.
+    #[error("there is no user {name} for the worker to be; name another, or make it one")]
+    NoSuchUser {
+        /// As given.
+        name: String,
+    },
     /// There is no kernel mode here.
     #[error(transparent)]
     NoKernelMode(#[from] ModuleError),
@@ -277,6 +283,7 @@ impl StartupError {
             Self::Config(problems) if problems.is_unreadable() => Exit::NoInput,
             Self::Config(_) => Exit::Data,
             Self::Worker(_) => Exit::System,
+            Self::NoSuchUser { .. } => Exit::NoUser,
             Self::NoKernelMode(ModuleError::NotRoot | ModuleError::Jailed) => Exit::NoPermission,
             Self::NoKernelMode(_) | Self::Export(_) | Self::Kernel(_) => Exit::Unavailable,
             Self::Withdraw(_) => Exit::System,
@@ -314,6 +321,8 @@ pub enum Exit {
     Data = 65,
     /// A device that is not there, or not what it should be.
     NoInput = 66,
+    /// A user who is not there.
+    NoUser = 67,
     /// A name without an address.
     NoHost = 68,
     /// Something that is in use, or a peer that does not serve.

@@ -12,6 +12,7 @@ pub mod background;
 pub mod banner;
 pub mod cli;
 pub mod config;
+pub mod confinement;
 pub mod control;
 pub mod engine;
 pub mod error;

@@ -2,7 +2,8 @@
 //!
 //! Lines go to standard error with time and level, or to syslog, which adds its own. Where standard
 //! error is systemd's journal, which adds a time too, a line begins with its priority instead
-//! (sd-daemon(3)). Text from a peer is printed only after it was parsed into a type that is
+//! (sd-daemon(3)). The worker, which has no way to syslog, writes such lines to the monitor, which logs
+//! them for it. Text from a peer is printed only after it was parsed into a type that is
 //! printable by nature (an NQN, a number), and a line that a peer can cause at will stands behind
 //! a [`Quota`].
 
@@ -13,7 +14,6 @@ use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::sys::stat::fstat;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::{self, MakeWriter};
@@ -62,6 +62,21 @@ pub fn start(destination: Destination, level: LevelFilter) -> Result<Verbosity, 
     }
 }
 
+/// The same in the worker, of which what is for syslog goes to standard error: the monitor reads that,
+/// and logs it.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_in_worker(
+    destination: Destination,
+    level: LevelFilter,
+) -> Result<Verbosity, StartupError> {
+    match destination {
+        Destination::Syslog => init(bare(fmt::layer()).with_writer(Journal), level),
+        Destination::Stderr => start(destination, level),
+    }
+}
+
 /// Without what the log itself adds.
 fn bare(
     layer: fmt::Layer<Filtered>,
@@ -90,7 +105,9 @@ fn stderr_is_journal() -> bool {
     let Ok(stream) = env::var("JOURNAL_STREAM") else {
         return false;
     };
-    fstat(io::stderr()).is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+    // By its own system call, which the worker has.
+    rustix::fs::fstat(io::stderr())
+        .is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 /// Standard error, with a priority before each line.

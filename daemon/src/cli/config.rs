@@ -8,7 +8,7 @@ use super::Options;
 use crate::config::Config;
 use crate::config::model::{
     Access, Announce, Digest, Discovery, Disk, Hosts, Ids, KernelLun, Limits, Log, Medium,
-    Namespaces, Portal, SqFlowControl, Subsystem,
+    Namespaces, Portal, Sandbox, SqFlowControl, Subsystem,
 };
 use crate::engine::backend::DeviceSpec;
 use crate::identity::{self, NamespaceIds};
@@ -48,6 +48,7 @@ impl Options {
                 threads: self.threads,
                 ..Limits::default()
             },
+            sandbox: Sandbox::default(),
             log: Log::default(),
             metrics: Vec::new(),
         }

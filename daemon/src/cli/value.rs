@@ -13,6 +13,7 @@ use std::time::Duration;
 use nvmf_proto::nqn::{Nqn, NqnError};
 use tracing::level_filters::LevelFilter;
 
+use crate::confinement::Confine;
 use crate::engine::backend::DeviceSpec;
 use crate::engine::backend::ram::RamSize;
 
@@ -88,6 +89,9 @@ pub enum ValueError {
     /// No level.
     #[error("the levels are error, warn, info, debug and trace")]
     UnknownLevel,
+    /// No way to be confined.
+    #[error("it is required, if-possible or off")]
+    UnknownConfine,
 }
 
 /// What carries the commands.
@@ -206,6 +210,19 @@ pub fn threads(text: &str) -> Result<NonZeroUsize, ValueError> {
         .ok()
         .filter(|threads: &NonZeroUsize| threads.get() <= 1024)
         .ok_or(ValueError::Threads)
+}
+
+/// Whether the worker is confined.
+///
+/// # Errors
+/// [`ValueError::UnknownConfine`].
+pub fn confine(text: &str) -> Result<Confine, ValueError> {
+    match text {
+        "required" => Ok(Confine::Required),
+        "if-possible" => Ok(Confine::IfPossible),
+        "off" => Ok(Confine::Off),
+        _ => Err(ValueError::UnknownConfine),
+    }
 }
 
 /// What is logged.

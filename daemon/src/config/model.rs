@@ -19,6 +19,7 @@ use tracing::level_filters::LevelFilter;
 use uuid::Uuid;
 
 use crate::cli::Listen;
+pub use crate::confinement::Confine;
 use crate::engine::backend::DeviceSpec;
 use crate::engine::backend::ram::RamSize;
 use crate::identity::NamespaceIds;
@@ -39,6 +40,8 @@ pub struct Config {
     pub announce: Announce,
     /// How much of the daemon peers can hold.
     pub limits: Limits,
+    /// What keeps the process in that meets peers.
+    pub sandbox: Sandbox,
     /// What is logged, and where.
     pub log: Log,
     /// Where counters are read; nowhere, mostly.
@@ -309,6 +312,24 @@ impl Default for Limits {
             negotiation_time: NEGOTIATION_TIME,
             negotiations: NEGOTIATIONS,
             negotiations_per_address: NEGOTIATIONS_PER_ADDRESS,
+        }
+    }
+}
+
+/// What keeps the process in that meets peers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sandbox {
+    /// Whether it is confined.
+    pub confine: Confine,
+    /// The name of who it is to be; else nobody.
+    pub user: Option<String>,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self {
+            confine: Confine::Required,
+            user: None,
         }
     }
 }

@@ -16,8 +16,9 @@ use super::entry::Entry;
 use super::model::{Destination, Digest, Mode, Show, SqFlowControl};
 use super::word::{
     Address, CdcAddress, DiscoveryNqn, Eui64, HostNqn, Label, Level, NamespaceUuid, Nguid, Path,
-    PortalName, ReferralAddress, Serial, ServiceNqn, SubsystemNqn,
+    PortalName, ReferralAddress, Serial, ServiceNqn, SubsystemNqn, UserName,
 };
+use crate::confinement::Confine;
 
 /// A list of anything.
 pub(super) type List<T> = Entry<Vec<Entry<T>>>;
@@ -31,6 +32,7 @@ pub(super) struct File {
     pub(super) subsystem: List<Subsystem>,
     pub(super) referral: List<Referral>,
     pub(super) limits: Entry<Limits>,
+    pub(super) sandbox: Entry<Sandbox>,
     pub(super) log: Entry<Log>,
     pub(super) metrics: Entry<Metrics>,
 }
@@ -112,6 +114,14 @@ pub(super) struct Limits {
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(rename = "[sandbox]", rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Sandbox {
+    pub(super) confine: Entry<Confine>,
+    pub(super) user: Entry<UserName>,
+}
+
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename = "[log]", rename_all = "kebab-case")]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Log {
@@ -130,7 +140,7 @@ pub(super) struct Metrics {
 pub(super) type Table = (&'static str, &'static [&'static str]);
 
 /// All tables, as the structs above have them.
-pub(super) fn grammar() -> [Table; 9] {
+pub(super) fn grammar() -> [Table; 10] {
     [
         table::<File>(),
         table::<Discovery>(),
@@ -139,6 +149,7 @@ pub(super) fn grammar() -> [Table; 9] {
         table::<Namespace>(),
         table::<Referral>(),
         table::<Limits>(),
+        table::<Sandbox>(),
         table::<Log>(),
         table::<Metrics>(),
     ]

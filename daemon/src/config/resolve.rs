@@ -21,7 +21,9 @@ use toml::Spanned;
 
 use super::amount::{Count, Maxh2cdata};
 use super::entry::Entry;
-use super::model::{Config, Digest, IO_PORT, Limits, Log, MAXH2CDATA, Portal, SqFlowControl};
+use super::model::{
+    Config, Digest, IO_PORT, Limits, Log, MAXH2CDATA, Portal, Sandbox, SqFlowControl,
+};
 use super::problem::{Findings, Span};
 use super::raw::{self, List};
 use super::word::Address;
@@ -57,6 +59,7 @@ pub(super) fn resolve(file: &raw::File, findings: &mut Findings) -> Config {
         referrals,
         announce: resolver.announce(file),
         limits: resolver.limits(file),
+        sandbox: sandbox(file),
         log: log(file),
         metrics: resolver.metrics(file),
     };
@@ -230,6 +233,17 @@ impl<'r> Resolver<'r> {
                 self.findings.warning(name.span(), what, hint);
             }
         }
+    }
+}
+
+fn sandbox(file: &raw::File) -> Sandbox {
+    let default = Sandbox::default();
+    let Some(sandbox) = file.sandbox.given() else {
+        return default;
+    };
+    Sandbox {
+        confine: sandbox.confine.given().copied().unwrap_or(default.confine),
+        user: sandbox.user.given().map(|user| user.0.clone()),
     }
 }
 

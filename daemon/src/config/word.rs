@@ -312,6 +312,26 @@ impl TryFrom<String> for Path {
     }
 }
 
+/// The name of a user.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct UserName(pub(super) String);
+
+impl TryFrom<String> for UserName {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let plain = |byte: u8| byte.is_ascii_graphic() && !b":/,\"'".contains(&byte);
+        if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
+            return Ok(Self(text));
+        }
+        Err(Refusal::new(
+            format!("{} is no name of a user", quoted(&text)),
+            "as in \"nobody\", or one that you have made for it",
+        ))
+    }
+}
+
 /// The least severe lines that are logged.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]

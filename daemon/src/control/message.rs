@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::model::Show;
+use crate::confinement::Confinement;
 
 /// The version of this protocol, which both sides name. It moves when a script that reads `--json`
 /// would have to.
@@ -181,6 +182,8 @@ pub struct Worker {
     pub started: u64,
     /// How often it had to be started again.
     pub restarts: u64,
+    /// What keeps it in.
+    pub confinement: Confinement,
 }
 
 /// The process that announces.

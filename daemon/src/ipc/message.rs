@@ -12,17 +12,20 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::model::{Destination, Digest, Show, SqFlowControl};
+use crate::confinement::{Confinement, Order};
 use crate::control::message::{Refusal, Session, Whose};
 use crate::engine::backend::Facts;
 
 /// What the monitor says.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// First of all: how to log.
+    /// First of all: be confined, and say how. Answered by [`ToMonitor::Confined`].
+    Confine(Order),
+    /// Then: how to log.
     Log {
         /// The least severe lines.
         level: String,
-        /// Where they go.
+        /// Where they go. Those for syslog go to standard error: the monitor passes them on.
         destination: Destination,
     },
     /// CTL's device, to hand queues to. Its descriptor comes with it, but for a fake.
@@ -167,6 +170,8 @@ pub enum ToMonitor {
         /// Its release, which must be the monitor's: the program may have been replaced meanwhile.
         release: String,
     },
+    /// What it is confined by; or why it is not and does not serve.
+    Confined(Result<Confinement, String>),
     /// What was committed is served; or why not, and what was before goes on.
     Committed(Result<(), String>),
     /// Nothing is being handed over.

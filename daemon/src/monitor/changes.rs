@@ -325,6 +325,9 @@ impl Steps {
         if old.threads != new.threads {
             self.add(Effect::NextStart, "change the number of threads");
         }
+        if before.sandbox != after.sandbox {
+            self.add(Effect::NextStart, "confine the worker otherwise");
+        }
         if before.log.level != after.log.level {
             let level = after.log.level;
             self.add(Effect::Nothing, format!("log at level {level}"));

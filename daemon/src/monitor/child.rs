@@ -8,16 +8,18 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::subprocess::{Role, Subprocess, printable};
+use crate::confinement::{Confinement, Order};
 use crate::control::message::{Refusal, Refusals, Session, Whose};
 use crate::ipc::message::PART_MAX;
 use crate::ipc::{ToMonitor, ToWorker};
+use crate::os::{self, Purpose};
 
 /// Why a worker is of no use any more.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,15 @@ pub(super) enum Lost {
         "the program was replaced by release {0} while it runs; service nvmfd upgrade changes over"
     )]
     Replaced(String),
+    /// It is not confined as it must be.
+    #[error(
+        "the worker cannot be confined: {0}; to serve all the same, say confine = \"if-possible\" \
+         in [sandbox], or --confine if-possible"
+    )]
+    Unconfined(String),
+    /// What it is to be handed cannot be made ready for it.
+    #[error("a descriptor cannot be cut to what the worker needs")]
+    Descriptor(#[source] io::Error),
     /// It said no to what every worker can do.
     #[error("the worker cannot serve: {0}")]
     Refused(String),
@@ -46,50 +57,80 @@ pub(super) enum Lost {
 
 /// A worker that runs.
 #[derive(Debug)]
-pub(super) struct Child(Subprocess<ToMonitor>);
+pub(super) struct Child {
+    process: Subprocess<ToMonitor>,
+    /// What keeps it in.
+    pub(super) confinement: Confinement,
+}
 
 impl Child {
-    /// Starts the same program as this one, as a worker, and waits until it is there. What it logs to
-    /// standard error goes to `stderr`.
-    pub(super) fn start(arguments: &[OsString], stderr: Stdio) -> Result<Self, Lost> {
+    /// Starts the same program as this one, as a worker, and waits until it is there and confined. What
+    /// it writes to standard error goes to `stderr`; if that is a pipe, to our log.
+    pub(super) fn start(
+        arguments: &[OsString],
+        stderr: Stdio,
+        order: &Order,
+    ) -> Result<Self, Lost> {
         let started = Subprocess::start(ROLE, arguments, stderr);
-        let child = Self(started.map_err(Lost::Start)?);
+        let mut child = Self::of(started.map_err(Lost::Start)?);
         let ToMonitor::Hello { release } = child.answer(Instant::now() + START_TIME)? else {
             return Err(Lost::Nonsense);
         };
-        match release == crate::RELEASE {
-            true => Ok(child),
-            false => Err(Lost::Replaced(printable(&release))),
+        if release != crate::RELEASE {
+            return Err(Lost::Replaced(printable(&release)));
         }
+        child.confinement = child.confine(order)?;
+        Ok(child)
+    }
+
+    /// One that has been told nothing yet.
+    fn of(process: Subprocess<ToMonitor>) -> Self {
+        let confinement = Confinement::default();
+        Self {
+            process,
+            confinement,
+        }
+    }
+
+    /// Has it confined. It has met no peer yet, so that it can be believed.
+    fn confine(&self, order: &Order) -> Result<Confinement, Lost> {
+        self.tell(&ToWorker::Confine(order.clone()), None)?;
+        let ToMonitor::Confined(confined) = self.answer(Instant::now() + ANSWER_TIME)? else {
+            return Err(Lost::Nonsense);
+        };
+        confined.map_err(|why| Lost::Unconfined(printable(&why)))
     }
 
     /// Its process.
     pub(super) fn process(&self) -> u32 {
-        self.0.process()
+        self.process.process()
     }
 
     /// When it was started.
     pub(super) fn started(&self) -> SystemTime {
-        self.0.started()
+        self.process.started()
     }
 
     /// Where its end shows.
     pub(super) fn ended(&self) -> &Receiver<ExitStatus> {
-        self.0.ended()
+        self.process.ended()
     }
 
     /// Where it must say nothing unless it is asked.
     pub(super) fn answers(&self) -> &Receiver<ToMonitor> {
-        self.0.said()
+        self.process.said()
     }
 
-    /// Tells it something.
+    /// Tells it something. A descriptor that goes with it can do there what it is for, and no more.
     pub(super) fn tell(
         &self,
         message: &ToWorker,
-        descriptor: Option<BorrowedFd<'_>>,
+        descriptor: Option<(BorrowedFd<'_>, Purpose)>,
     ) -> Result<(), Lost> {
-        self.0.tell(message, descriptor).map_err(|error| {
+        let limited = descriptor.map(|(descriptor, purpose)| os::limited(descriptor, purpose));
+        let limited = limited.transpose().map_err(Lost::Descriptor)?;
+        let descriptor = limited.as_ref().map(AsFd::as_fd);
+        self.process.tell(message, descriptor).map_err(|error| {
             match error.kind() == io::ErrorKind::WouldBlock {
                 true => Lost::Silent,
                 false => Lost::Gone,
@@ -195,7 +236,7 @@ impl Child {
 
     /// Ends it at once. What it had begun with a backend may or may not be done.
     pub(super) fn kill(&self) {
-        self.0.kill();
+        self.process.kill();
     }
 
     fn answer(&self, deadline: Instant) -> Result<ToMonitor, Lost> {

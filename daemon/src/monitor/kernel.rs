@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::control::message::{Mode, Session, Traffic};
 use crate::engine::backend;
 use crate::error::{PathText, StartupError};
 use crate::identity::{self, HostIdentity, NamespaceIds};
+use crate::os::Purpose;
 use crate::reconcile::{
     Desired, DesiredLun, DesiredPort, Exports, Limits, LunThere, OurLun, everything,
 };
@@ -70,6 +72,13 @@ impl OpenKernel {
             ctl: Ctl::new(kernel),
             device: Some(device),
         })
+    }
+
+    /// What a worker is handed of it: its device, for hand-offs and the list that they need. A fake has
+    /// none.
+    pub(super) fn for_worker(&self) -> Option<(BorrowedFd<'_>, Purpose)> {
+        let device = self.device.as_ref()?;
+        Some((device.as_fd(), Purpose::Requests(nvmf_sys::CTL_NVMF)))
     }
 
     /// What hosts of this subsystem see.

@@ -17,6 +17,7 @@ mod answer;
 mod changes;
 mod child;
 mod kernel;
+mod relay;
 mod reload;
 mod resources;
 mod restarts;
@@ -44,6 +45,7 @@ pub use start::{check, modules, run};
 use crate::cli::Options;
 use crate::config::Config;
 use crate::config::model::Destination;
+use crate::confinement::{Confine, Confinement, Order};
 use crate::control::Question;
 use crate::control::message::Answer;
 use crate::identity::HostIdentity;
@@ -64,6 +66,8 @@ struct Monitor<'a> {
     host: &'a HostIdentity,
     verbosity: Verbosity,
     destination: Destination,
+    /// How the worker is confined.
+    order: Order,
     /// What is served.
     config: Config,
     resources: Resources,
@@ -141,20 +145,18 @@ impl Monitor<'_> {
     fn start_worker(&mut self) -> Result<Child, Lost> {
         let stderr = match self.destination {
             Destination::Stderr => Stdio::inherit(),
-            // A terminal that we leave must not stay open because of it.
-            Destination::Syslog => Stdio::null(),
+            // It has no way to syslog; a terminal that we leave must not stay open because of it either.
+            Destination::Syslog => Stdio::piped(),
         };
-        let child = Child::start(&self.worker_arguments(), stderr)?;
+        let child = Child::start(&self.worker_arguments(), stderr, &self.order)?;
+        tell_of(&child.confinement, self.order.confine);
         let log = ToWorker::Log {
             level: self.verbosity.get().to_string(),
             destination: self.destination,
         };
         child.tell(&log, None)?;
         if let Some(kernel) = &self.kernel {
-            use std::os::fd::AsFd;
-
-            let device = kernel.device.as_ref().map(AsFd::as_fd);
-            child.tell(&ToWorker::Kernel, device)?;
+            child.tell(&ToWorker::Kernel, kernel.for_worker())?;
         }
         if self.draining {
             child.tell(&ToWorker::Drain(true), None)?;
@@ -259,6 +261,33 @@ impl Monitor<'_> {
             let _ = worker.ended().recv_timeout(LAST_WORDS);
         }
     }
+}
+
+/// Says what keeps a worker in, and what does not.
+fn tell_of(confinement: &Confinement, confine: Confine) {
+    let by = words(confinement.fences.iter());
+    let user = confinement.user.as_deref();
+    match (confine, confinement.is_confined()) {
+        (_, true) => info!(%by, user, "the worker is confined"),
+        (Confine::Off, false) => {
+            warn!(
+                user,
+                "the worker is not confined: it could open files and connect to others"
+            );
+        }
+        (Confine::Required | Confine::IfPossible, false) => {
+            warn!(%by, user, "the worker is NOT confined: it could open files or connect to others");
+        }
+    }
+    for lacks in &confinement.lacks {
+        warn!(%lacks, "the worker is confined by less than it should be");
+    }
+}
+
+/// Things, with commas between them.
+fn words(things: impl Iterator<Item = impl ToString>) -> String {
+    let words: Vec<String> = things.map(|it| it.to_string()).collect();
+    words.join(", ")
 }
 
 /// What a worker may take to end in order.

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use super::Monitor;
 use super::changes::changes;
 use super::child::Lost;
-use super::kernel;
+use super::kernel::{self, OpenKernel};
 use super::resources::Resources;
 use super::supply::Supply;
 use crate::config::{self, Config, Loaded, Problems};
@@ -193,8 +193,6 @@ impl Monitor<'_> {
 
     /// Has the worker serve what is served now. One that is gone will, when it is started again.
     fn tell_worker(&mut self, before: &Resources, kernel_came: bool) -> Result<(), Lost> {
-        use std::os::fd::AsFd;
-
         let Some(worker) = &self.worker else {
             return Ok(());
         };
@@ -209,11 +207,11 @@ impl Monitor<'_> {
             host: self.host,
             has: before,
         };
-        let device = self.kernel.as_ref().and_then(|it| it.device.as_ref());
+        let device = self.kernel.as_ref().and_then(OpenKernel::for_worker);
         let told = worker
             .tell(&log, None)
             .and_then(|()| match kernel_came {
-                true => worker.tell(&ToWorker::Kernel, device.map(AsFd::as_fd)),
+                true => worker.tell(&ToWorker::Kernel, device),
                 false => Ok(()),
             })
             .and_then(|()| supply.give(worker));

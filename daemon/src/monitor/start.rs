@@ -22,6 +22,7 @@ use crate::background::{self, Starting};
 use crate::cli::Options;
 use crate::config::model::{Destination, Namespaces};
 use crate::config::{self, Config, Problems};
+use crate::confinement::Order;
 use crate::control::message::{self, Answer};
 use crate::control::{ControlSocket, Question, Server};
 use crate::error::{StartupError, chain};
@@ -92,6 +93,9 @@ pub fn run(mut options: Options, host: &HostIdentity) -> Result<(), StartupError
         true => None,
         false => Some(background::fork()?),
     };
+    let confine = options.confine.unwrap_or(config.sandbox.confine);
+    let user = options.user.as_deref().or(config.sandbox.user.as_deref());
+    let order = Order::new(confine, user)?;
     let destination = config.log.destination.unwrap_or(match options.foreground {
         true => Destination::Stderr,
         false => Destination::Syslog,
@@ -112,6 +116,7 @@ pub fn run(mut options: Options, host: &HostIdentity) -> Result<(), StartupError
         host,
         verbosity,
         destination,
+        order,
         resources: Resources::default(),
         numbers: Numbers::default(),
         // It also moves from one start to the next, whatever was served before.

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::config::model::{
     Access, Digest, Disk, Hosts, KernelLun, Medium, Namespaces, SqFlowControl, Subsystem,
 };
+use crate::confinement::Confinement;
 use crate::control::message::{self, Mode, Status, Worker};
 use crate::engine::backend::{DeviceSpec, Geometry};
 use crate::error::StartupError;
@@ -44,6 +45,8 @@ impl Monitor<'_> {
                 pid: worker.map(Child::process),
                 started: worker.map_or(0, |worker| seconds(worker.started())),
                 restarts: self.restarts.count,
+                confinement: worker
+                    .map_or_else(Confinement::default, |worker| worker.confinement.clone()),
             },
             announcer: self.announcing.status(),
             draining: self.draining,

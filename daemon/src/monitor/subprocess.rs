@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::debug;
 
+use super::relay;
 use crate::ipc::Channel;
 
 /// What a process of ours is for.
@@ -41,8 +42,8 @@ pub(super) struct Subprocess<M> {
 }
 
 impl<M: DeserializeOwned + Send + 'static> Subprocess<M> {
-    /// Starts the same program as this one in a role. What it logs to standard error goes to
-    /// `stderr`.
+    /// Starts the same program as this one in a role. What it writes to standard error goes to
+    /// `stderr`; if that is a pipe, to our log.
     pub(super) fn start(role: Role, arguments: &[OsString], stderr: Stdio) -> io::Result<Self> {
         let (channel, theirs) = Channel::pair()?;
         let mut child = Command::new(program()?)
@@ -58,6 +59,9 @@ impl<M: DeserializeOwned + Send + 'static> Subprocess<M> {
             .process_group(0)
             .spawn()?;
         let process = child.id();
+        if let Some(stderr) = child.stderr.take() {
+            thread::spawn(move || relay::pass_on(stderr));
+        }
         let (ended_sender, ended) = bounded(1);
         thread::spawn(move || {
             if let Ok(status) = child.wait() {

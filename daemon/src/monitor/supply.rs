@@ -13,8 +13,10 @@ use super::kernel;
 use super::resources::{Bound, Resources};
 use crate::config::Config;
 use crate::config::model::{self, Hosts, Namespaces, Subsystem};
+use crate::engine::backend::{Facts, Kind};
 use crate::identity::HostIdentity;
 use crate::ipc::message::{Begin, HOSTS_MAX, Namespace, Portal, Referral, ToWorker};
+use crate::os::Purpose;
 
 /// A configuration and what it needs.
 pub(super) struct Supply<'a> {
@@ -34,7 +36,11 @@ struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    fn tell(&self, message: &ToWorker, descriptor: Option<BorrowedFd<'_>>) -> Result<(), Lost> {
+    fn tell(
+        &self,
+        message: &ToWorker,
+        descriptor: Option<(BorrowedFd<'_>, Purpose)>,
+    ) -> Result<(), Lost> {
         match Instant::now() < self.until {
             true => self.child.tell(message, descriptor),
             false => Err(Lost::Silent),
@@ -79,7 +85,7 @@ impl Supply<'_> {
             use std::os::fd::AsFd;
 
             let known = self.has.metrics.iter().any(|(had, _)| had == address);
-            let descriptor = (!known).then(|| listener.as_fd());
+            let descriptor = (!known).then(|| (listener.as_fd(), Purpose::Listener));
             to.tell(&ToWorker::Metrics(*address), descriptor)?;
         }
         Ok(())
@@ -98,7 +104,7 @@ impl Supply<'_> {
             maxh2cdata: bound.portal.maxh2cdata,
             discovery_nqn: discovery_nqn(self.config, Some(&bound.portal)).to_string(),
         };
-        let descriptor = (!known).then(|| bound.descriptor());
+        let descriptor = (!known).then(|| (bound.descriptor(), Purpose::Listener));
         to.tell(&ToWorker::Portal(portal), descriptor)
     }
 
@@ -145,6 +151,7 @@ impl Supply<'_> {
             let mut has = self.has.storage.iter();
             let known = has.any(|had| had.id == held.id && had.facts == held.facts);
             let descriptor = held.descriptor().filter(|_| !known);
+            let descriptor = descriptor.map(|it| (it, purpose(held.facts)));
             to.tell(&ToWorker::Namespace(namespace), descriptor)?;
         }
         Ok(())
@@ -187,6 +194,16 @@ impl Resources {
         };
         let bound = self.portals.iter().filter(named);
         bound.map(|bound| bound.id).collect()
+    }
+}
+
+/// What a worker does with the descriptor of storage.
+fn purpose(facts: Facts) -> Purpose {
+    let read_only = facts.read_only;
+    match facts.kind {
+        Kind::File => Purpose::File { read_only },
+        // Memory has no descriptor.
+        Kind::Disk | Kind::Ram => Purpose::Disk { read_only },
     }
 }
 

@@ -12,6 +12,7 @@ use super::amount::{bytes, counted, milliseconds, moment, seconds};
 use super::printable::{lines, printable};
 use super::table::{Cell, Paint, Side, Table, Tone};
 use crate::config::model::Show;
+use crate::confinement::Confinement;
 use crate::control::message::{
     Effect, Mode, Plan, Portal, Referral, Refusals, Session, Sessions, Status, Subsystem,
 };
@@ -58,6 +59,9 @@ pub(super) fn status(status: &Status, now: u64, paint: Paint) -> String {
             Tone::Bad,
         ),
     });
+    if worker.pid.is_some() {
+        text.push(confinement(&worker.confinement, paint));
+    }
     if let Some(it) = &status.announcer {
         text.extend(announcer::announcer(it, now, paint));
     }
@@ -80,6 +84,26 @@ pub(super) fn status(status: &Status, now: u64, paint: Paint) -> String {
         text.extend(subsystem(served, paint));
     }
     whole(&text)
+}
+
+/// What keeps the worker in, and what should and does not.
+fn confinement(confinement: &Confinement, paint: Paint) -> String {
+    let fences: Vec<_> = confinement.fences.iter().map(|it| it.to_string()).collect();
+    let user = match &confinement.user {
+        Some(user) => format!(", as {}", printable(user)),
+        None => String::new(),
+    };
+    let lacks = match confinement.lacks.as_slice() {
+        [] => String::new(),
+        lacks => format!("; it lacks {}", printable(&lacks.join("; "))),
+    };
+    match confinement.is_confined() {
+        true => {
+            let by = fences.join(" and ");
+            format!("  confined by {by}{user}{lacks}")
+        }
+        false => paint.tone(&format!("  NOT CONFINED{user}{lacks}"), Tone::Bad),
+    }
 }
 
 fn portals(portals: &[Portal]) -> Table {

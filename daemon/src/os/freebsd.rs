@@ -1,20 +1,25 @@
-//! FreeBSD: disks (character devices, zvols among them), `fspacectl`, the machine's identity.
+//! FreeBSD: disks (character devices, zvols among them), `fspacectl`, the machine's identity, and
+//! Capsicum.
 
 use std::ffi::CStr;
 use std::fs::{File, FileType};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::ptr;
 
+use capsicum::{CapRights, FileRights, IoctlsBuilder, Right};
 use nix::errno::Errno;
 use nix::fcntl::fspacectl_all;
 use nix::libc;
 
-use super::{DiskFacts, MachineId, Support, signed, supported};
+use super::{DiskFacts, Fence, MachineId, Profile, Purpose, Support, signed, supported};
 
 /// None: GEOM refuses to write a mounted disk by itself.
 pub const DISK_OPEN_FLAGS: i32 = 0;
+
+/// What disks are to the file system.
+pub const DISK: rustix::fs::FileType = rustix::fs::FileType::CharacterDevice;
 
 /// Whether a file of this type may be a disk.
 pub fn is_disk(kind: FileType) -> bool {
@@ -116,6 +121,89 @@ pub(super) fn set_title(title: &CStr) {
     unsafe { libc::setproctitle(c"-%s".as_ptr(), title.as_ptr()) };
 }
 
+/// Capability mode leaves no way to connect or to send to an address, so that only who has all its
+/// sockets can be in it.
+pub(super) fn fence(profile: Profile) -> Vec<(Fence, io::Result<()>)> {
+    let entered = match profile {
+        Profile::Worker => capsicum::enter(),
+        Profile::Announcer => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "who has to connect to others cannot be in it",
+        )),
+    };
+    vec![(Fence::CapabilityMode, entered)]
+}
+
+pub(super) fn limit_standard() -> io::Result<()> {
+    let channel = [
+        Right::Read,
+        Right::Write,
+        Right::Shutdown,
+        Right::Getsockopt,
+        Right::Setsockopt,
+    ];
+    rights(&io::stdin(), &channel)?;
+    let log = [Right::Write, Right::Fstat];
+    rights(&io::stdout(), &log)?;
+    rights(&io::stderr(), &log)
+}
+
+/// A connection has what its listener has: besides what is done with it here, `SockClient` is what the
+/// kernel asks of one that it is to take over.
+pub(super) fn limit(descriptor: &OwnedFd, purpose: Purpose) -> io::Result<()> {
+    let read = [Right::Pread, Right::Fstat, Right::Fsync];
+    let all = [&read[..], &[Right::Pwrite, Right::Fpathconf]].concat();
+    let storage = |read_only| if read_only { &read[..] } else { &all[..] };
+    match purpose {
+        Purpose::Listener => {
+            let connections = [
+                Right::Accept,
+                Right::Event,
+                Right::Ioctl,
+                Right::SockClient,
+                Right::Fstat,
+            ];
+            rights(descriptor, &connections)?;
+            requests(descriptor, &[libc::FIONBIO])
+        }
+        Purpose::File { read_only } => rights(descriptor, storage(read_only)),
+        Purpose::Disk { read_only } => {
+            rights(descriptor, &[storage(read_only), &[Right::Ioctl]].concat())?;
+            match read_only {
+                true => requests(descriptor, &[ioctl::DIOCGFLUSH]),
+                false => requests(descriptor, &[ioctl::DIOCGFLUSH, ioctl::DIOCGDELETE]),
+            }
+        }
+        Purpose::Requests(code) => {
+            rights(descriptor, &[Right::Ioctl])?;
+            requests(descriptor, &[code.into()])
+        }
+    }
+}
+
+fn rights(descriptor: &impl AsFd, rights: &[Right]) -> io::Result<()> {
+    let mut all = FileRights::new();
+    for &right in rights {
+        all.allow(right);
+    }
+    unless_unknown(all.limit(descriptor))
+}
+
+fn requests(descriptor: &impl AsFd, codes: &[libc::c_ulong]) -> io::Result<()> {
+    let requests = codes
+        .iter()
+        .fold(IoctlsBuilder::new(), |all, &code| all.allow(code));
+    unless_unknown(requests.finalize().limit(descriptor))
+}
+
+/// A kernel without capabilities has no rights to take; who is to be confined finds out when it enters.
+fn unless_unknown(limited: io::Result<()>) -> io::Result<()> {
+    match limited {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+        limited => limited,
+    }
+}
+
 /// Fills `into` with a value of the kernel's and returns its length.
 fn sysctl(name: &CStr, into: &mut [u8]) -> Option<usize> {
     let mut length = into.len();
@@ -150,7 +238,14 @@ const _: () = assert!(size_of::<Attribute>() == 328 && size_of::<libc::c_int>() 
 mod ioctl {
     #![allow(missing_docs, reason = "the macros leave no place for documentation")]
 
-    use nix::{ioctl_none, ioctl_read, ioctl_readwrite, ioctl_write_ptr, libc};
+    use nix::{
+        ioctl_none, ioctl_read, ioctl_readwrite, ioctl_write_ptr, libc, request_code_none,
+        request_code_write,
+    };
+
+    pub(super) const DIOCGFLUSH: libc::c_ulong = request_code_none!(b'd', 135);
+    pub(super) const DIOCGDELETE: libc::c_ulong =
+        request_code_write!(b'd', 136, size_of::<[libc::off_t; 2]>());
 
     ioctl_read!(diocgsectorsize, b'd', 128, libc::c_uint);
     ioctl_read!(diocgmediasize, b'd', 129, libc::off_t);

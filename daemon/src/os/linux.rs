@@ -1,18 +1,24 @@
-//! Linux: block devices, `fallocate`, the machine's identity.
+//! Linux: block devices, `fallocate`, the machine's identity, and fences around processes.
+
+mod filter;
+mod landlock;
 
 use std::ffi::CStr;
 use std::fs::{self, File, FileType};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
 
-use super::{DiskFacts, MachineId, Support, signed, supported};
+use super::{DiskFacts, Fence, MachineId, Profile, Purpose, Support, signed, supported};
 
 /// Refuses a disk that is mounted, swapped to or part of a volume, and keeps it from becoming so.
 pub const DISK_OPEN_FLAGS: i32 = libc::O_EXCL;
+
+/// What disks are to the file system.
+pub const DISK: rustix::fs::FileType = rustix::fs::FileType::BlockDevice;
 
 /// Whether a file of this type may be a disk.
 pub fn is_disk(kind: FileType) -> bool {
@@ -107,11 +113,36 @@ pub(super) fn set_title(title: &CStr) {
     let _ = nix::sys::prctl::set_name(title);
 }
 
+/// The filter last: it leaves none of the calls that make the other.
+pub(super) fn fence(profile: Profile) -> Vec<(Fence, io::Result<()>)> {
+    let landlock = landlock::deny(profile);
+    let filter = filter::install(profile);
+    vec![
+        (Fence::SystemCallFilter, filter),
+        (Fence::Landlock, landlock),
+    ]
+}
+
+/// Linux has no rights of descriptors.
+#[expect(clippy::unnecessary_wraps, reason = "FreeBSD's can fail")]
+pub(super) fn limit_standard() -> io::Result<()> {
+    Ok(())
+}
+
+/// Linux has no rights of descriptors.
+#[expect(clippy::unnecessary_wraps, reason = "FreeBSD's can fail")]
+pub(super) fn limit(_: &OwnedFd, _: Purpose) -> io::Result<()> {
+    Ok(())
+}
+
 /// `linux/fs.h`. Some numbers encode a `size_t` where the kernel writes 64 bits on every machine.
 mod ioctl {
     #![allow(missing_docs, reason = "the macros leave no place for documentation")]
 
     use nix::{ioctl_read_bad, ioctl_write_ptr_bad, libc, request_code_none, request_code_read};
+
+    pub(super) const BLKDISCARD: u64 = request_code_none!(0x12, 119);
+    pub(super) const BLKZEROOUT: u64 = request_code_none!(0x12, 127);
 
     ioctl_read_bad!(
         blkgetsize64,
@@ -120,8 +151,8 @@ mod ioctl {
     );
     ioctl_read_bad!(blksszget, request_code_none!(0x12, 104), libc::c_int);
     ioctl_read_bad!(blkpbszget, request_code_none!(0x12, 123), libc::c_uint);
-    ioctl_write_ptr_bad!(blkdiscard, request_code_none!(0x12, 119), [u64; 2]);
-    ioctl_write_ptr_bad!(blkzeroout, request_code_none!(0x12, 127), [u64; 2]);
+    ioctl_write_ptr_bad!(blkdiscard, BLKDISCARD, [u64; 2]);
+    ioctl_write_ptr_bad!(blkzeroout, BLKZEROOUT, [u64; 2]);
 }
 
 const PROBE: u64 = 4096;

@@ -10,6 +10,7 @@ use std::io;
 use nix::errno::Errno;
 use nix::unistd::{ForkResult, Pid};
 
+mod fence;
 #[cfg(target_os = "freebsd")]
 mod freebsd;
 #[cfg(target_os = "linux")]
@@ -23,7 +24,8 @@ use linux as system;
 #[cfg(not(any(target_os = "freebsd", target_os = "linux")))]
 compile_error!("nvmfd runs on FreeBSD and on Linux; src/os/ is where another system is added");
 
-pub use system::{DISK_OPEN_FLAGS, is_disk};
+pub use fence::{Fence, Profile, Purpose, User, become_user, fence, limit_standard, limited};
+pub use system::{DISK, DISK_OPEN_FLAGS, is_disk};
 
 /// Whether the system or the medium could do what it was asked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

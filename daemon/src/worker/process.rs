@@ -1,8 +1,9 @@
 //! The worker as a process of its own: it takes descriptors and pieces of a snapshot from the monitor,
 //! and answers its questions.
 //!
-//! It was started with one end of the channel as its standard input and has nothing else: no path is
-//! opened here. When the monitor is gone it ends at once, so that the next daemon finds what is bound
+//! It was started with one end of the channel as its standard input and has nothing else. Before it takes
+//! anything in it is confined ([`crate::confinement`]), and from then on there are no paths and no other
+//! processes: what it needs comes by the channel, already cut to its purpose. When the monitor is gone it ends at once, so that the next daemon finds what is bound
 //! and locked free.
 
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@ use tracing::level_filters::LevelFilter;
 use super::Worker;
 use super::assembly::{Assembled, Assembly, Stock};
 use crate::config::model::Destination;
+use crate::confinement;
 use crate::control::message::Whose;
 use crate::ipc::channel::nonsense;
 use crate::ipc::message::PART_MAX;
@@ -29,7 +31,7 @@ use crate::ipc::{Channel, ToMonitor, ToWorker};
 use crate::log::{self, Verbosity};
 use crate::metrics::Metrics;
 use crate::monitor::SIGNALS;
-use crate::os;
+use crate::os::{self, Profile};
 
 /// Serves what the monitor says until it says stop or is gone.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -60,21 +62,24 @@ struct Process {
     assembly: Option<Assembly>,
     stock: Stock,
     draining: bool,
-    /// The fake that plays the kernel's part, by its socket.
+    /// The fake that plays the kernel's part: connected while there were paths.
     #[cfg(feature = "fake")]
-    fake: Option<OsString>,
+    fake: Option<nvmf_kmod::fake::remote::RemoteKernel>,
 }
 
 impl Process {
     fn start(mut arguments: impl Iterator<Item = OsString>) -> io::Result<Self> {
+        os::limit_standard()?;
         let channel = Channel::of(io::stdin().as_fd().try_clone_to_owned()?)?;
         let _fake = arguments.next();
-        channel.send(
-            &ToMonitor::Hello {
-                release: crate::RELEASE.into(),
-            },
-            None,
-        )?;
+        #[cfg(feature = "fake")]
+        let _fake = _fake.and_then(|path| {
+            // Who has no kernel mode needs none.
+            nvmf_kmod::fake::remote::RemoteKernel::connect(path).ok()
+        });
+        let release = crate::RELEASE.into();
+        channel.send(&ToMonitor::Hello { release }, None)?;
+        be_confined(&channel)?;
         Ok(Self {
             channel,
             verbosity: None,
@@ -114,6 +119,7 @@ impl Process {
 
     fn message(&mut self, message: ToWorker, descriptor: Option<OwnedFd>) -> io::Result<()> {
         match message {
+            ToWorker::Confine(_) => Err(nonsense("confined already")),
             ToWorker::Log { level, destination } => self.log(&level, destination),
             ToWorker::Kernel => self.kernel(descriptor),
             ToWorker::Begin(begin) => {
@@ -170,7 +176,7 @@ impl Process {
         match &self.verbosity {
             Some(verbosity) => verbosity.set(level),
             None => {
-                let started = log::start(destination, level);
+                let started = log::start_in_worker(destination, level);
                 self.verbosity = Some(started.map_err(io::Error::other)?);
             }
         }
@@ -190,15 +196,14 @@ impl Process {
     }
 
     #[cfg(feature = "fake")]
-    fn fake_kernel(&self) -> io::Result<Ctl> {
-        let path = self.fake.as_ref();
-        let path = path.ok_or_else(|| nonsense("a kernel without a descriptor"))?;
-        let fake = nvmf_kmod::fake::remote::RemoteKernel::connect(path)?;
+    fn fake_kernel(&mut self) -> io::Result<Ctl> {
+        let fake = self.fake.take();
+        let fake = fake.ok_or_else(|| nonsense("a kernel without a descriptor"))?;
         Ok(Ctl::new(Arc::new(fake)))
     }
 
     #[cfg(not(feature = "fake"))]
-    fn fake_kernel(&self) -> io::Result<Ctl> {
+    fn fake_kernel(&mut self) -> io::Result<Ctl> {
         Err(nonsense("a kernel without a descriptor"))
     }
 
@@ -207,8 +212,7 @@ impl Process {
         assembly.ok_or_else(|| nonsense("a piece of nothing"))
     }
 
-    /// Serves what was sent. The first time, the sandbox is to be entered before it (#6): everything
-    /// that needs more than descriptors is done.
+    /// Serves what was sent.
     fn commit(&mut self) -> io::Result<()> {
         let assembly = self.assembly.take();
         let assembly = assembly.ok_or_else(|| nonsense("nothing to commit"))?;
@@ -265,6 +269,19 @@ impl Process {
         let count = worker.map_or(0, |worker| worker.terminate(whose));
         self.channel.send(&ToMonitor::Terminated(count), None)
     }
+}
+
+/// Is confined as the monitor orders, which is the first thing that it says.
+fn be_confined(channel: &Channel) -> io::Result<()> {
+    let order = match channel.receive()? {
+        Some((ToWorker::Confine(order), None)) => order,
+        Some(_) => return Err(nonsense("not confined yet")),
+        None => std::process::exit(0),
+    };
+    let confined = confinement::enter(Profile::Worker, &order);
+    let failed = confined.clone().err();
+    channel.send(&ToMonitor::Confined(confined), None)?;
+    failed.map_or(Ok(()), |why| Err(io::Error::other(why)))
 }
 
 /// Sends a list in parts; an empty one is one part.

@@ -2,7 +2,7 @@
 //!
 //! FreeBSD gives the caller's file operations that always fail (badfileops), so that the number stays
 //! allocated, read(2), write(2) and getsockopt(2) fail, and close(2) works. Here the number is made to
-//! name the root directory, opened with `O_PATH`: of such a file Linux and FreeBSD alike allow neither
+//! name `/dev/null`, opened with `O_PATH`: of such a file Linux and FreeBSD alike allow neither
 //! I/O nor socket options, and no polling either. Duplicates of the descriptor stay alive, other than
 //! on FreeBSD, where all of them die: who keeps one goes wrong there and not here.
 
@@ -15,13 +15,17 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::FdFlags;
 use rustix::net::{SocketType, ipproto, sockopt};
 
-/// Takes the file behind a descriptor away.
-pub(super) fn kill(descriptor: &mut OwnedFd) -> io::Result<()> {
+/// What a descriptor can be made to name; to be had as long as there are paths.
+pub(super) fn nothing() -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let nothing = rustix::fs::open("/", flags, Mode::empty())?;
+    Ok(rustix::fs::open("/dev/null", flags, Mode::empty())?)
+}
+
+/// Takes the file behind a descriptor away: it names `nothing` from now on.
+pub(super) fn kill(descriptor: &mut OwnedFd, nothing: impl AsFd) -> io::Result<()> {
     // The flag is the number's, and stays as it was.
     let close_on_exec = rustix::io::fcntl_getfd(&*descriptor)?.contains(FdFlags::CLOEXEC);
-    rustix::io::dup2(&nothing, descriptor)?;
+    rustix::io::dup2(nothing, descriptor)?;
     if close_on_exec {
         rustix::io::fcntl_setfd(&*descriptor, FdFlags::CLOEXEC)?;
     }
@@ -63,7 +67,7 @@ mod tests {
         assert!(is_tcp(&descriptor) && is_connection(&descriptor));
 
         let number = descriptor.as_raw_fd();
-        kill(&mut descriptor).unwrap();
+        kill(&mut descriptor, nothing().unwrap()).unwrap();
         assert_eq!(descriptor.as_raw_fd(), number);
         assert!(!is_tcp(&descriptor) && !is_connection(&descriptor));
         let flags = rustix::io::fcntl_getfd(&descriptor).unwrap();

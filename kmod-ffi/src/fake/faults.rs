@@ -288,7 +288,8 @@ impl Target for Request<'_> {
 }
 
 fn kill(file: &mut OwnedFd) {
-    dead::kill(file).expect("a descriptor can be replaced");
+    let killed = dead::nothing().and_then(|nothing| dead::kill(file, nothing));
+    killed.expect("a descriptor can be replaced");
 }
 
 impl<K: Kernel> Faulty<K> {

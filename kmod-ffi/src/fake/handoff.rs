@@ -222,7 +222,7 @@ fn take(kernel: &Inner, request: &mut Request<'_>, fd: u32) -> Option<std::os::f
         kernel.state().misuse(what);
     }
     let socket = descriptor.file.try_clone().ok()?;
-    dead::kill(descriptor.file).ok()?;
+    dead::kill(descriptor.file, dead::nothing().ok()?).ok()?;
     descriptor.taken = true;
     Some(socket)
 }

@@ -16,7 +16,7 @@ fn worker(plays: impl FnOnce(Channel) + Send + 'static) -> Child {
     let theirs = Channel::of(theirs).unwrap();
     thread::spawn(move || plays(theirs));
     let (_, ended) = bounded(1);
-    Child(Subprocess::of(ours, u32::MAX, ended).unwrap())
+    Child::of(Subprocess::of(ours, u32::MAX, ended).unwrap())
 }
 
 /// One that says this again and again, whatever it is asked, until nobody listens.

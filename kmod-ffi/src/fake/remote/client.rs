@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -22,6 +22,8 @@ pub struct RemoteKernel {
     path: PathBuf,
     /// Connections on which no request is under way.
     idle: Mutex<Vec<UnixStream>>,
+    /// What a descriptor that was taken is made to name.
+    nothing: OwnedFd,
 }
 
 /// What the kernel lists, as it prints it.
@@ -36,7 +38,8 @@ pub struct Dump {
 }
 
 impl RemoteKernel {
-    /// Connects to the socket of [`super::serve`].
+    /// Connects to the socket of [`super::serve`]. Who has one request at a time, and none that fails
+    /// on the way, needs no path after that.
     ///
     /// # Errors
     /// The system's.
@@ -46,6 +49,7 @@ impl RemoteKernel {
         Ok(Self {
             path,
             idle: Mutex::new(vec![first]),
+            nothing: dead::nothing()?,
         })
     }
 
@@ -180,7 +184,7 @@ impl RemoteKernel {
         if reply.get_bool("taken") == Some(true)
             && let Some(file) = call.descriptor_mut()
         {
-            dead::kill(file)?;
+            dead::kill(file, &self.nothing)?;
         }
         let argument = words::bytes(&reply, "argument");
         if argument.len() != request.argument.len() {
