@@ -9,8 +9,8 @@ use nvmf_proto::nqn::Nqn;
 use nvmfd::cli::Listen;
 use nvmfd::config::Config;
 use nvmfd::config::model::{
-    Access, Announce, Destination, Digest, Discovery, Disk, Hosts, Ids, KernelLun, Limits, Log,
-    Medium, Namespaces, Portal, Referral, Show, SqFlowControl, Subsystem,
+    Access, Announce, Confine, Destination, Digest, Discovery, Disk, Hosts, Ids, KernelLun, Limits,
+    Log, Medium, Namespaces, Portal, Referral, Sandbox, Show, SqFlowControl, Subsystem,
 };
 use nvmfd::engine::backend::ram::RamSize;
 use tracing::level_filters::LevelFilter;
@@ -77,6 +77,10 @@ fn what_is_left_out_has_its_default() {
             negotiation_time: Duration::from_secs(10),
             negotiations: count(2048),
             negotiations_per_address: count(512),
+        },
+        sandbox: Sandbox {
+            confine: Confine::Required,
+            user: None,
         },
         log: Log {
             level: LevelFilter::INFO,
@@ -161,6 +165,11 @@ fn every_key_arrives() {
         negotiations_per_address: count(10),
     };
     assert_eq!(config.limits, limits);
+    let sandbox = Sandbox {
+        confine: Confine::IfPossible,
+        user: Some("_nvmfd".into()),
+    };
+    assert_eq!(config.sandbox, sandbox);
     let log = Log {
         level: LevelFilter::DEBUG,
         destination: Some(Destination::Stderr),

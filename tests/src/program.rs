@@ -47,6 +47,14 @@ pub fn fake_kernel(profile: Profile) -> Result<PathBuf, String> {
     build("nvmfd-tests", "fake-kernel", profile)
 }
 
+/// The program that hides from another what a kernel has (see `poor-kernel`), freshly built.
+///
+/// # Errors
+/// As [`nvmfd()`].
+pub fn poor_kernel(profile: Profile) -> Result<PathBuf, String> {
+    build("nvmfd-tests", "poor-kernel", profile)
+}
+
 fn build(package: &str, program: &str, profile: Profile) -> Result<PathBuf, String> {
     let release = profile == Profile::Release || profile_directory().ends_with("release");
     let mut command = Command::new(env!("CARGO"));

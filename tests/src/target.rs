@@ -44,6 +44,12 @@ pub struct Setup {
     pub descriptors: Option<u32>,
     /// The kernel that is to serve, by its socket; none: it serves itself.
     pub kernel: Option<PathBuf>,
+    /// What the environment has besides.
+    pub environment: Vec<(String, String)>,
+    /// A program, with its arguments, that starts it.
+    pub starter: Vec<String>,
+    /// The program that tests alone have: with what `worker/attempts.rs` tries.
+    pub with_attempts: bool,
     /// Slow but honest about memory: the C library (glibc) keeps little of what the program gives
     /// back, so that what is resident is what is held.
     pub lean: bool,
@@ -58,6 +64,9 @@ impl Default for Setup {
             config: None,
             descriptors: None,
             kernel: None,
+            environment: Vec::new(),
+            starter: Vec::new(),
+            with_attempts: false,
             lean: false,
         }
     }
@@ -86,13 +95,18 @@ impl Target {
     /// If it does not serve soon.
     pub fn with(setup: &Setup) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let program = match setup.kernel {
-            None => binary(),
-            Some(_) => binary_on_fake(),
+        let program = match setup.kernel.is_some() || setup.with_attempts {
+            false => binary(),
+            true => binary_on_fake(),
         };
-        let mut command = match setup.descriptors {
-            None => Command::new(program),
-            Some(limit) => {
+        let mut command = match (setup.descriptors, setup.starter.as_slice()) {
+            (None, []) => Command::new(program),
+            (None, [starter, arguments @ ..]) => {
+                let mut command = Command::new(starter);
+                command.args(arguments).arg(program);
+                command
+            }
+            (Some(limit), _) => {
                 let mut shell = Command::new("sh");
                 let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
                 shell.args(["-c", &script]).arg(program);
@@ -124,6 +138,7 @@ impl Target {
                 command.args(&setup.arguments).args(&setup.devices);
             }
         }
+        command.envs(setup.environment.iter().cloned());
         if setup.lean {
             for threshold in ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"] {
                 command.env(threshold, "131072");

@@ -60,7 +60,7 @@ pub(super) fn status(status: &Status, now: u64, paint: Paint) -> String {
         ),
     });
     if worker.pid.is_some() {
-        text.push(confinement(&worker.confinement, paint));
+        text.push(confinement_of(&worker.confinement, paint));
     }
     if let Some(it) = &status.announcer {
         text.extend(announcer::announcer(it, now, paint));
@@ -87,7 +87,7 @@ pub(super) fn status(status: &Status, now: u64, paint: Paint) -> String {
 }
 
 /// What keeps the worker in, and what should and does not.
-fn confinement(confinement: &Confinement, paint: Paint) -> String {
+fn confinement_of(confinement: &Confinement, paint: Paint) -> String {
     let fences: Vec<_> = confinement.fences.iter().map(|it| it.to_string()).collect();
     let user = match &confinement.user {
         Some(user) => format!(", as {}", printable(user)),

@@ -111,6 +111,12 @@ pub fn fence(profile: Profile) -> Vec<(Fence, io::Result<()>)> {
     system::fence(profile)
 }
 
+/// System calls that there should not be any more, and are: those of them that can be tried safely.
+#[cfg(feature = "fake")]
+pub fn forbidden_calls() -> Vec<&'static str> {
+    system::forbidden_calls()
+}
+
 /// Cuts the standard descriptors to what they are for: a channel to read and write, and two to write.
 /// Copies that are made of them later are cut as well.
 ///

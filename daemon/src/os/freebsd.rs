@@ -121,6 +121,12 @@ pub(super) fn set_title(title: &CStr) {
     unsafe { libc::setproctitle(c"-%s".as_ptr(), title.as_ptr()) };
 }
 
+/// Those of capability mode are the kernel's to know, and fail as a whole.
+#[cfg(feature = "fake")]
+pub(super) fn forbidden_calls() -> Vec<&'static str> {
+    Vec::new()
+}
+
 /// Capability mode leaves no way to connect or to send to an address, so that only who has all its
 /// sockets can be in it.
 pub(super) fn fence(profile: Profile) -> Vec<(Fence, io::Result<()>)> {

@@ -1,5 +1,7 @@
 //! Linux: block devices, `fallocate`, the machine's identity, and fences around processes.
 
+#[cfg(feature = "fake")]
+mod attempts;
 mod filter;
 mod landlock;
 
@@ -112,6 +114,9 @@ pub(super) fn set_title(title: &CStr) {
     // Only a title that is no string is refused.
     let _ = nix::sys::prctl::set_name(title);
 }
+
+#[cfg(feature = "fake")]
+pub(super) use attempts::forbidden_calls;
 
 /// The filter last: it leaves none of the calls that make the other.
 pub(super) fn fence(profile: Profile) -> Vec<(Fence, io::Result<()>)> {

@@ -24,6 +24,8 @@ use linux as system;
 #[cfg(not(any(target_os = "freebsd", target_os = "linux")))]
 compile_error!("nvmfd runs on FreeBSD and on Linux; src/os/ is where another system is added");
 
+#[cfg(feature = "fake")]
+pub use fence::forbidden_calls;
 pub use fence::{Fence, Profile, Purpose, User, become_user, fence, limit_standard, limited};
 pub use system::{DISK, DISK_OPEN_FLAGS, is_disk};
 

@@ -11,6 +11,8 @@ pub mod admission;
 #[cfg(feature = "fake")]
 pub mod adopt;
 mod assembly;
+#[cfg(feature = "fake")]
+mod attempts;
 pub mod change;
 pub mod close;
 pub mod connection;

@@ -62,6 +62,9 @@ struct Process {
     assembly: Option<Assembly>,
     stock: Stock,
     draining: bool,
+    /// What is tried from inside.
+    #[cfg(feature = "fake")]
+    attempts: Option<super::attempts::Attempts>,
     /// The fake that plays the kernel's part: connected while there were paths.
     #[cfg(feature = "fake")]
     fake: Option<nvmf_kmod::fake::remote::RemoteKernel>,
@@ -77,6 +80,8 @@ impl Process {
             // Who has no kernel mode needs none.
             nvmf_kmod::fake::remote::RemoteKernel::connect(path).ok()
         });
+        #[cfg(feature = "fake")]
+        let attempts = super::attempts::Attempts::wanted();
         let release = crate::RELEASE.into();
         channel.send(&ToMonitor::Hello { release }, None)?;
         be_confined(&channel)?;
@@ -89,6 +94,8 @@ impl Process {
             assembly: None,
             stock: Stock::default(),
             draining: false,
+            #[cfg(feature = "fake")]
+            attempts,
             #[cfg(feature = "fake")]
             fake: _fake,
         })
@@ -142,6 +149,10 @@ impl Process {
             }
             ToWorker::Commit => {
                 let committed = self.commit().map_err(|error| error.to_string());
+                #[cfg(feature = "fake")]
+                if let Some(attempts) = self.attempts.take() {
+                    attempts.make(&self.channel)?;
+                }
                 self.channel.send(&ToMonitor::Committed(committed), None)
             }
             ToWorker::HoldHandoffs => {

@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 use super::*;
+use crate::confinement::Confinement;
 use crate::control::message::{Discovery, Namespace, Refusal, Step, Traffic, Worker};
+use crate::os::Fence;
 
 const NOW: u64 = 1_795_881_295;
 const HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:0c9a6ac5-3a5e-4bb0-8d36-5c83c65a3a4f";
@@ -20,6 +22,11 @@ fn a_status() -> Status {
             pid: Some(813),
             started: NOW - 125,
             restarts: 1,
+            confinement: Confinement {
+                fences: vec![Fence::SystemCallFilter, Fence::Landlock],
+                lacks: Vec::new(),
+                user: Some("nobody".into()),
+            },
         },
         announcer: None,
         draining: false,
@@ -124,6 +131,7 @@ fn a_status_tells_everything() {
 nvmfd 0.1.0, process 812, for 3d 4h, since 2026-11-25 11:54:55Z
 configuration: /usr/local/etc/nvmfd.toml, read 2026-11-28 15:53:55Z
 worker: process 813, for 2m 5s, restarted 1 time
+  confined by a system call filter and Landlock, as nobody
 connections: 2 in negotiation, 12 refused
 log: info
 
@@ -168,6 +176,7 @@ fn a_status_tells_of_trouble() {
             pid: None,
             started: NOW,
             restarts: 7,
+            confinement: Confinement::default(),
         },
         draining: true,
         portals: vec![],
@@ -193,6 +202,28 @@ log: info
     assert_eq!(status(&troubled, NOW, Paint::Plain), expected);
     let painted = status(&troubled, NOW, Paint::Colours);
     assert!(painted.contains("\x1b["), "{painted}");
+}
+
+#[test]
+fn a_worker_that_is_not_confined_is_conspicuous() {
+    let with = |fences: &[Fence], lacks: &[&str]| {
+        let confinement = Confinement {
+            fences: fences.to_vec(),
+            lacks: lacks.iter().map(|&it| it.into()).collect(),
+            user: None,
+        };
+        confinement_of(&confinement, Paint::Plain)
+    };
+    let lacks = ["Landlock: this kernel has none"];
+    assert_eq!(
+        with(&[Fence::SystemCallFilter], &lacks),
+        "  confined by a system call filter; it lacks Landlock: this kernel has none"
+    );
+    assert_eq!(with(&[], &[]), "  NOT CONFINED");
+    assert_eq!(
+        with(&[Fence::Landlock], &["a system call filter: no\x1b[2J"]),
+        "  NOT CONFINED; it lacks a system call filter: no\\x1b[2J"
+    );
 }
 
 #[test]
