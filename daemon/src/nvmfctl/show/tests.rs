@@ -222,7 +222,7 @@ fn a_worker_that_is_not_confined_is_conspicuous() {
     assert_eq!(with(&[], &[]), "  NOT CONFINED");
     assert_eq!(
         with(&[Fence::Landlock], &["a system call filter: no\x1b[2J"]),
-        "  NOT CONFINED; it lacks a system call filter: no\\x1b[2J"
+        "  NOT CONFINED; it lacks a system call filter: no\\u{1b}[2J"
     );
 }
 
