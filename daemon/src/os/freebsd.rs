@@ -158,7 +158,7 @@ pub(super) fn limit_standard() -> io::Result<()> {
 /// kernel asks of one that it is to take over.
 pub(super) fn limit(descriptor: &OwnedFd, purpose: Purpose) -> io::Result<()> {
     let read = [Right::Pread, Right::Fstat, Right::Fsync];
-    let all = [&read[..], &[Right::Pwrite, Right::Fpathconf]].concat();
+    let all = [&read[..], &[Right::Pwrite]].concat();
     let storage = |read_only| if read_only { &read[..] } else { &all[..] };
     match purpose {
         Purpose::Listener => {

@@ -147,6 +147,9 @@ pack() {
 	cp -R "$top/sys" "$payload/sys"
 	cp "$nvmfd" "$payload/bin/nvmfd"
 	[ ! -f "$nvmfctl" ] || cp "$nvmfctl" "$payload/bin/nvmfctl"
+	# What a worker must not be able to do, it tries: see guest/capsicum.sh.
+	fake=$(dirname "$nvmfd")/nvmfd-fake
+	[ ! -f "$fake" ] || cp "$fake" "$payload/bin/nvmfd-fake"
 	chmod 755 "$payload/bin/"*
 	[ ! -f "$rc" ] || cp "$rc" "$payload/rc"
 	# Without what debuggers need, which is nearly all of them.

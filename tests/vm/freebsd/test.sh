@@ -556,8 +556,8 @@ single_cases_are_chosen() {
 	: >disk
 	NVMFD_RUNNER=own sh suite/run.sh "$t/disk" >said 2>&1
 	cat said
-	grep -q '^cases 4$' suite/results/results
-	[ "$(grep -c '^capsicum:.*  ->  ' suite/results/results)" = 3 ]
+	grep -q '^cases 8$' suite/results/results
+	[ "$(grep -c '^capsicum:.*  ->  ' suite/results/results)" = 7 ]
 	grep -q '^limits:map_size  ->  ' suite/results/results
 }
 

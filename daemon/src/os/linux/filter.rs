@@ -65,9 +65,6 @@ mod allowed {
                 some.push((libc::SYS_socket, Argument::Is(0, family)));
             }
         }
-        for call in whole {
-            rules.insert(call, Vec::new());
-        }
         for (call, argument) in some {
             let rule = SeccompRule::new(argument.conditions()?)?;
             rules.entry(call).or_default().push(rule);
@@ -78,29 +75,34 @@ mod allowed {
             let rule = SeccompRule::new([level, option].concat())?;
             rules.entry(libc::SYS_setsockopt).or_default().push(rule);
         }
-        if profile == Profile::Announcer {
-            // Groups to join, addresses to share: its sockets are its own.
-            rules.insert(libc::SYS_setsockopt, Vec::new());
+        // What is allowed whole is so whatever is said of its arguments.
+        for call in whole {
+            rules.insert(call, Vec::new());
         }
         Ok(rules)
     }
 
-    /// What an argument must be, by its place. All that matter have 32 bits.
+    /// What an argument must be, by its place.
     #[derive(Clone, Copy)]
     enum Argument {
-        /// This.
+        /// No address.
+        Null(u8),
+        /// This, in its lower 32 bits.
         Is(u8, u64),
-        /// These bits of it are these.
+        /// These of them are these.
         Has(u8, u64, u64),
     }
 
     impl Argument {
         fn conditions(self) -> Result<Vec<SeccompCondition>, BackendError> {
-            let (place, compare, value) = match self {
-                Self::Is(place, value) => (place, SeccompCmpOp::Eq, value),
-                Self::Has(place, bits, value) => (place, SeccompCmpOp::MaskedEq(bits), value),
+            let (place, length, compare, value) = match self {
+                Self::Null(place) => (place, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0),
+                Self::Is(place, value) => (place, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value),
+                Self::Has(place, bits, value) => {
+                    let masked = SeccompCmpOp::MaskedEq(bits);
+                    (place, SeccompCmpArgLen::Dword, masked, value)
+                }
             };
-            let length = SeccompCmpArgLen::Dword;
             Ok(vec![SeccompCondition::new(place, length, compare, value)?])
         }
     }
@@ -124,9 +126,6 @@ mod allowed {
         libc::SYS_accept4,
         libc::SYS_recvfrom,
         libc::SYS_recvmsg,
-        libc::SYS_sendto,
-        libc::SYS_sendmsg,
-        libc::SYS_shutdown,
         libc::SYS_getsockname,
         libc::SYS_getpeername,
         libc::SYS_getsockopt,
@@ -146,8 +145,6 @@ mod allowed {
         libc::SYS_sched_getaffinity,
         libc::SYS_getpid,
         libc::SYS_gettid,
-        libc::SYS_getuid,
-        libc::SYS_geteuid,
         libc::SYS_sigaltstack,
         libc::SYS_rt_sigaction,
         libc::SYS_rt_sigprocmask,
@@ -177,10 +174,22 @@ mod allowed {
     #[cfg(not(feature = "fake"))]
     const FOR_THE_FAKE: &[i64] = &[];
 
-    const NETWORK: [i64; 2] = [libc::SYS_bind, libc::SYS_connect];
+    /// Its sockets are its own: to send to addresses by, to join groups with.
+    const NETWORK: [i64; 5] = [
+        libc::SYS_bind,
+        libc::SYS_connect,
+        libc::SYS_sendto,
+        libc::SYS_sendmsg,
+        libc::SYS_setsockopt,
+    ];
 
     /// Allowed if an argument is what we use: each line is one way.
-    const SOME: [(i64, Argument); 12] = [
+    const SOME: [(i64, Argument); 15] = [
+        // To who is connected, and to nobody by his address; nor is a connection made by sending, which
+        // TCP Fast Open does with a listener that was shut down.
+        (libc::SYS_sendto, Argument::Null(4)),
+        (libc::SYS_sendmsg, Argument::Has(2, FAST_OPEN, 0)),
+        (libc::SYS_shutdown, Argument::Is(1, word(libc::SHUT_WR))),
         // A thread of this process, and no process.
         (libc::SYS_clone, Argument::Has(0, THREAD, THREAD)),
         // Memory in which there is no code.
@@ -214,6 +223,8 @@ mod allowed {
 
     /// `asm-generic/socket.h`: the same with 64 bits of time.
     const SO_SNDTIMEO_NEW: i32 = 67;
+
+    const FAST_OPEN: u64 = word(libc::MSG_FASTOPEN);
 
     const THREAD: u64 = word(libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND);
 
