@@ -6,3 +6,4 @@
 mod attempts;
 mod operator;
 mod scene;
+mod storage;
