@@ -10,8 +10,9 @@
 //! * [`pcap`]: captured conversations with a real Linux host.
 //!
 //! The stories are beside it, each subject in a target of its own: hosts (`loopback`, `hostile`,
-//! `kernel`, `linux_host`), operators (`operate`, `nvmfctl`, `cli`, `conf`, `metrics`), readers of
-//! the manual (`manual`), who installs it (`install`); benchmarks are in `benches`.
+//! `kernel`, `linux_host`), operators (`operate`, `nvmfctl`, `cli`, `conf`, `metrics`), who has taken a
+//! worker over (`sandbox`), readers of the manual (`manual`), who installs it (`install`); benchmarks are
+//! in `benches`.
 
 #![forbid(unsafe_code)]
 
