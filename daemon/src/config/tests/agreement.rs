@@ -84,7 +84,7 @@ fn sample() -> Keys {
 #[test]
 fn grammar_manual_and_sample_have_the_same_keys() {
     let grammar = grammar();
-    assert!(grammar.len() == 8 && grammar["[[portal]]"].contains("maxh2cdata"));
+    assert!(grammar.len() == 9 && grammar["[[portal]]"].contains("maxh2cdata"));
     assert_eq!(manual(), grammar, "man/nvmfd.toml.5 and config/raw.rs");
     assert_eq!(sample(), grammar, "etc/nvmfd.toml.sample and config/raw.rs");
 }
