@@ -1,6 +1,8 @@
 //! What a process holds, as Linux counts it in /proc.
 
 use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
 
 /// Descriptors, threads and memory of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,30 @@ impl Usage {
             proportional: field(&smaps, "Pss:")?,
         })
     }
+
+    /// What it holds once nothing happens any more.
+    pub fn settled(pid: u32) -> Option<Self> {
+        let mut last = Self::of(pid)?;
+        loop {
+            sleep(Duration::from_millis(200));
+            let now = Self::of(pid)?;
+            if now == last {
+                return Some(now);
+            }
+            last = now;
+        }
+    }
+}
+
+/// How long a process has been on a core, those of its threads that have ended included: to the tick,
+/// which is ten milliseconds everywhere (USER_HZ).
+pub fn processor_time(pid: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field, a name in parentheses, may hold anything.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    let (user, system) = (ticks()?, ticks()?);
+    Some(Duration::from_millis((user + system) * 10))
 }
 
 /// The number behind a line's name.

@@ -68,22 +68,8 @@ fn cost(kind: &'static str, connections: usize, open: Open) -> Result<Cost, Peer
     })
 }
 
-/// What the target holds once nothing happens any more.
 fn settled(target: &Target) -> Usage {
-    let usage = || {
-        target
-            .usage()
-            .expect("memory is counted in /proc, which only Linux has")
-    };
-    let mut last = usage();
-    loop {
-        std::thread::sleep(Duration::from_millis(200));
-        let now = usage();
-        if now == last {
-            return now;
-        }
-        last = now;
-    }
+    Usage::settled(target.worker()).expect("memory is counted in /proc, which only Linux has")
 }
 
 fn many(

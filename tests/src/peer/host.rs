@@ -28,7 +28,7 @@ pub mod property {
 }
 
 /// CC of a controller that is enabled as Linux does it.
-const CC_ENABLED: u32 = 6 << 16 | 4 << 20 | 1;
+pub const CC_ENABLED: u32 = 6 << 16 | 4 << 20 | 1;
 
 /// Who a host is and what it asks for.
 #[derive(Clone, Debug)]
@@ -337,7 +337,7 @@ impl Host {
 }
 
 /// Get Log Page for `length` bytes, a multiple of four, from `offset`.
-fn log_page_sqe(lid: u8, offset: u64, length: u32) -> Sqe {
+pub fn log_page_sqe(lid: u8, offset: u64, length: u32) -> Sqe {
     let numd = length / 4 - 1;
     let mut sqe = Sqe::new(admin::GET_LOG_PAGE, 0);
     sqe.cdw10 = (u32::from(lid) | (numd & 0xffff) << 16).into();
