@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nvmf_kmod::module::{self, ModuleError};
 use tracing::{error, info, warn};
@@ -17,7 +16,7 @@ use super::child::Lost;
 use super::kernel::{self, OpenKernel};
 use super::resources::{Numbers, Resources};
 use super::restarts::Restarts;
-use super::{End, Monitor, signals};
+use super::{End, Monitor, descriptors, signals};
 use crate::background::{self, Starting};
 use crate::cli::Options;
 use crate::config::model::{Destination, Namespaces};
@@ -105,7 +104,7 @@ pub fn run(mut options: Options, host: &HostIdentity) -> Result<(), StartupError
     if host.origin == Origin::HostName {
         warn!("this machine has no identity of its own: names derive from its host name");
     }
-    raise_descriptor_limit();
+    descriptors::raise_limit(config.limits.negotiations.get());
     let mut pidfile = match options.foreground {
         true => None,
         false => Some(PidFile::open(&options.pid_file)?),
@@ -390,14 +389,6 @@ fn close(server: Option<Server>) {
 
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// Every connection is a descriptor: take as many as the system gives. The worker inherits it.
-fn raise_descriptor_limit() {
-    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // Not being given more is no reason not to start; the acceptor says when it runs out.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
-    }
 }
 
 /// What the worker of a daemon that was killed may take to notice, and so to let go.

@@ -8,21 +8,26 @@ use std::collections::HashMap;
 use std::io;
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry as Poller, Token, Waker};
+use nix::errno::Errno;
 use tracing::{debug, error, warn};
 
 use super::Shared;
 use super::message::{Accepted, Message, WAKER};
+use crate::log::{Quota, told};
 
 /// Accepted in one go before the other listeners have their turn.
 const BATCH: usize = 64;
 
 /// What to wait when the system has no descriptor or memory for another connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Lines that say so. Peers cause them at will.
+static EXHAUSTED: Quota = Quota::new(1, Duration::from_secs(10));
 
 /// The listeners and whom to give connections to.
 pub(super) struct Acceptor {
@@ -237,7 +242,17 @@ fn survive(error: &io::Error) -> bool {
         }
         _ => {
             // Out of descriptors or memory: those that wait stay in the listener's queue.
-            warn!(%error, "cannot take in a connection; trying again");
+            if let Some(suppressed) = EXHAUSTED.admit(Instant::now()) {
+                let suppressed = told(suppressed);
+                if error.raw_os_error() == Some(Errno::EMFILE as i32) {
+                    warn!(
+                        suppressed,
+                        "every descriptor is taken, and hosts wait: raise the limit"
+                    );
+                } else {
+                    warn!(suppressed, %error, "cannot take in a connection; trying again");
+                }
+            }
             std::thread::sleep(EXHAUSTED_PAUSE);
             true
         }

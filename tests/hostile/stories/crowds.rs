@@ -85,6 +85,10 @@ pub(crate) fn a_target_without_descriptors(mode: Mode) -> Result {
     let crowd: Vec<Raw> = (0..200)
         .map(|_| Raw::connect(scene.io()))
         .collect::<Result<_>>()?;
+    scene
+        .target
+        .says("few descriptors, and every connection takes one");
+    scene.target.says("every descriptor is taken");
     for _ in 0..100 {
         let read = scene.healthy.io[0]
             .read(64, 512)?
