@@ -7,11 +7,11 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
 use nvmf_proto::deframer::{Deframer, Event, Rules, Side};
 use nvmf_proto::opcode;
 use nvmf_proto::pdu::{Framing, Header, IcReq, IcResp, PduType, append_data_digest, flags};
+use nvmfd_tests::decoder;
 use nvmfd_tests::pcap::{Conversation, conversations};
 
 const CAPTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/linux-6.12.pcap");
@@ -207,48 +207,18 @@ fn the_host_connects_with_digests_and_writes_both_ways() {
 
 /// Type, HLEN and PLEN of each PDU, as tshark decodes the capture.
 fn decoded_by_tshark() -> Vec<(u8, u8, u32)> {
-    let mut tshark = Command::new("tshark");
-    tshark.args(["-r", CAPTURE, "-Y", "nvme-tcp", "-T", "fields"]);
-    for port in PORTS {
-        tshark.args(["-d", &format!("tcp.port=={port},nvme-tcp")]);
-    }
-    for field in [
-        "nvme-tcp.type",
-        "nvme-tcp.hlen",
-        "nvme-tcp.plen",
-        "_ws.malformed",
-    ] {
-        tshark.args(["-e", field]);
-    }
-    let output = tshark
-        .output()
-        .expect("tshark runs; scripts/bootstrap.sh test installs it");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let fields = ["nvme-tcp.type", "nvme-tcp.hlen", "nvme-tcp.plen"];
+    let frames = decoder::frames(CAPTURE.as_ref(), &PORTS, "nvme-tcp", &fields)
+        .expect("tshark reads it; scripts/bootstrap.sh test installs it");
     let mut found = Vec::new();
-    for line in String::from_utf8(output.stdout).unwrap().lines() {
-        let columns: Vec<&str> = line.split('\t').collect();
-        assert!(
-            columns.get(3).is_none_or(|malformed| malformed.is_empty()),
-            "malformed: {line}"
-        );
-        // Several PDUs in one segment: comma separated.
-        let column = |index: usize| columns[index].split(',').map(number);
+    for frame in frames {
+        // There may be several PDUs in one segment.
+        let column = |index: usize| frame[index].iter().map(|it| decoder::number(it));
         for ((kind, hlen), plen) in column(0).zip(column(1)).zip(column(2)) {
             found.push((kind.try_into().unwrap(), hlen.try_into().unwrap(), plen));
         }
     }
     found
-}
-
-fn number(text: &str) -> u32 {
-    match text.strip_prefix("0x") {
-        Some(hex) => u32::from_str_radix(hex, 16).unwrap(),
-        None => text.parse().unwrap(),
-    }
 }
 
 #[test]
@@ -275,4 +245,20 @@ fn an_independent_decoder_sees_the_same_frames() {
     ours.sort_unstable();
     theirs.sort_unstable();
     assert_eq!(ours, theirs);
+}
+
+#[test]
+fn an_independent_decoder_finds_nothing_malformed_and_reads_the_discovery_log() {
+    let complaints = decoder::complaints(CAPTURE.as_ref(), &PORTS).unwrap();
+    assert_eq!(complaints, [""; 0]);
+    let entries = decoder::discovery_entries(CAPTURE.as_ref(), &PORTS).unwrap();
+    let discovery = "nqn.2014-08.org.nvmexpress.discovery";
+    let entry = |entry: &decoder::Entry| {
+        let decoder::Entry {
+            traddr, trsvcid, ..
+        } = entry;
+        format!("{} {} {traddr} {trsvcid}", entry.subtype, entry.subnqn)
+    };
+    let entries: Vec<String> = entries.iter().map(entry).collect();
+    assert_eq!(entries, [format!("3 {discovery} 10.99.0.1 8009")]);
 }

@@ -8,6 +8,7 @@
 //! * [`kernel`]: FreeBSD's kernel, played, for kernel mode.
 //! * [`usage`]: what the program holds, as the system counts it.
 //! * [`pcap`]: captured conversations with a real Linux host.
+//! * [`decoder`]: what somebody else's decoder reads in a capture.
 //!
 //! The stories are beside it, each subject in a target of its own: hosts (`loopback`, `hostile`,
 //! `kernel`, `linux_host`), operators (`operate`, `nvmfctl`, `cli`, `conf`, `metrics`), who has taken a
@@ -16,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod decoder;
 pub mod kernel;
 pub mod operator;
 pub mod pcap;
