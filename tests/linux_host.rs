@@ -71,12 +71,13 @@ fn main() -> ExitCode {
 
 /// Prepares what needs the network, then becomes `unshare`, which becomes [`inside`].
 fn outside(options: &Options, tally: &mut Tally) {
-    let mut kernels: Vec<_> = options.boots.iter().map(|boot| &boot.kernel).collect();
-    kernels.sort();
-    kernels.dedup();
-    kernels.retain(|kernel| build_image(kernel, tally));
+    let image = |boot: &Boot| boot.image(options.level);
+    let mut images: Vec<_> = options.boots.iter().map(image).collect();
+    images.sort();
+    images.dedup();
+    images.retain(|image| build_image(image, tally));
     let mut boots = options.boots.clone();
-    boots.retain(|boot| kernels.contains(&&boot.kernel));
+    boots.retain(|boot| images.contains(&image(boot)));
     if boots.is_empty() {
         return;
     }
@@ -131,7 +132,8 @@ fn programs(boots: &[Boot]) -> Vec<(&'static str, Build)> {
 
 /// Each guest with a target of its own, so that one's end is not the other's beginning.
 fn inside(options: &Options, tally: &mut Tally) {
-    let up = "ip link set lo up && ip addr replace 10.99.0.1/32 dev lo";
+    let up = "ip link set lo up && ip addr replace 10.99.0.1/32 dev lo \
+        && ip addr replace 10.99.0.2/32 dev lo";
     if !Command::new("sh")
         .args(["-c", up])
         .status()
@@ -157,7 +159,7 @@ fn exercise(boot: &Boot, options: &Options, tally: &mut Tally) -> Result<(), Str
     let job = guest::Job {
         label: &boot.label(),
         target: boot.target,
-        image: &vm_dir().join(&boot.kernel),
+        image: &vm_dir().join(boot.image(options.level)),
         run: &run,
         options,
     };
@@ -171,17 +173,17 @@ fn exercise(boot: &Boot, options: &Options, tally: &mut Tally) -> Result<(), Str
 }
 
 /// Whether there is an image to boot; if not, that is counted.
-fn build_image(kernel: &str, tally: &mut Tally) -> bool {
+fn build_image(image: &str, tally: &mut Tally) -> bool {
     let build = Command::new(script("image.sh"))
-        .arg(kernel)
+        .arg(image)
         .arg(vm_dir())
         .stdout(Stdio::null())
         .status();
     match build.map(|status| status.code()) {
         Ok(Some(0)) => return true,
-        Ok(Some(2)) => tally.skipped(kernel, "no image can be made here; image.sh says why above"),
-        Ok(code) => tally.failed(kernel, &format!("image.sh: {code:?}")),
-        Err(error) => tally.failed(kernel, &format!("image.sh: {error}")),
+        Ok(Some(2)) => tally.skipped(image, "no image can be made here; image.sh says why above"),
+        Ok(code) => tally.failed(image, &format!("image.sh: {code:?}")),
+        Err(error) => tally.failed(image, &format!("image.sh: {error}")),
     }
     false
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::capture::Capture;
 use crate::config::Config;
 use crate::kernel::Kernel;
 use crate::options::{Level, Options, Which};
@@ -40,6 +41,8 @@ struct Guest {
     step: String,
     /// The plan has been seen: every step has ended.
     complete: bool,
+    /// What is recorded meanwhile.
+    capture: Option<Capture>,
 }
 
 impl Job<'_> {
@@ -128,6 +131,7 @@ impl Job<'_> {
             deadline,
             step: "boot".into(),
             complete: false,
+            capture: None,
         })
     }
 
@@ -153,7 +157,7 @@ impl Job<'_> {
                     self.end_host(how, guest, target, tally);
                     return Ok(());
                 }
-                guest.heed(request, target.as_deref_mut())?;
+                self.heed(request, guest, target.as_deref_mut())?;
             } else {
                 self.count(&line, guest, tally);
             }
@@ -217,28 +221,44 @@ impl Job<'_> {
         self.record("the kernel was not misused and did not panic", well, tally);
     }
 
+    /// A request about the target; the guest waits for the answer.
+    fn heed(
+        &self,
+        request: &str,
+        guest: &mut Guest,
+        target: Option<&mut Target>,
+    ) -> Result<(), String> {
+        let done = match (request.split_once(' '), target) {
+            (Some(("step", step)), _) => {
+                guest.step = step.to_owned();
+                return Ok(());
+            }
+            (Some(("target", verb)), Some(target)) => ask(target, verb),
+            (Some(("capture", verb)), Some(_)) => self.capture(verb, guest),
+            _ => Err(format!("unknown request {request}")),
+        };
+        let answer = done.map_or_else(|why| why.replace('\n', "; "), |()| "done".to_owned());
+        let mut input = guest.qemu.stdin.as_ref().expect("was piped");
+        writeln!(input, "{answer}").map_err(|error| format!("answering the guest: {error}"))
+    }
+
+    fn capture(&self, verb: &str, guest: &mut Guest) -> Result<(), String> {
+        match (verb, guest.capture.take()) {
+            ("begin", None) => {
+                guest.capture = Some(Capture::start(&self.run.join("discovery.pcap"))?);
+                Ok(())
+            }
+            ("judge", Some(capture)) => capture.judge(),
+            ("judge", None) => Err("nothing was recorded".into()),
+            _ => Err(format!("unknown request capture {verb}")),
+        }
+    }
+
     fn record(&self, name: &str, result: Result<(), String>, tally: &mut Tally) {
         match result {
             Ok(()) => tally.passed(self.label, name),
             Err(why) => tally.failed(self.label, &format!("{name}: {why}")),
         }
-    }
-}
-
-impl Guest {
-    /// A request about the target; the guest waits for the answer.
-    fn heed(&mut self, request: &str, target: Option<&mut Target>) -> Result<(), String> {
-        if let Some(step) = request.strip_prefix("step ") {
-            self.step = step.to_owned();
-            return Ok(());
-        }
-        let done = match (request.strip_prefix("target "), target) {
-            (Some(verb), Some(target)) => ask(target, verb),
-            _ => Err(format!("unknown request {request}")),
-        };
-        let answer = done.map_or_else(|why| why.replace('\n', "; "), |()| "done".to_owned());
-        let mut input = self.qemu.stdin.as_ref().expect("was piped");
-        writeln!(input, "{answer}").map_err(|error| format!("answering the guest: {error}"))
     }
 }
 
@@ -256,6 +276,8 @@ fn ask(target: &mut Target, request: &str) -> Result<(), String> {
         ("kill-worker", None) => target.kill_worker(),
         ("leave", None) => target.leave(),
         ("start", None) => target.start_again(),
+        ("start-other", None) => target.start_other(),
+        ("stop-other", None) => target.stop_other(),
         ("serve", Some(config)) => target.serve(config),
         ("reload", Some(config)) => target.reload(config),
         _ => Err(format!("unknown request target {request}")),

@@ -1,7 +1,10 @@
 #!/bin/sh
-# Builds target/vm/KERNEL/{vmlinux,initramfs.cpio}: a Debian kernel with nvme-cli and fio, for boot.sh.
+# Builds target/vm/IMAGE/{vmlinux,initramfs.cpio}: a Debian kernel with nvme-cli and fio, for boot.sh.
 #
-#   image.sh 6.1|6.12 [DIRECTORY]
+#   image.sh 6.1|6.12|6.12-stas [DIRECTORY]
+#
+# 6.12-stas has nvme-stas as well, which finds and follows discovery services by itself, and what that
+# needs: Python, D-Bus, udev.
 #
 # Packages come from the Debian mirror that this machine's own apt sources name, through a private
 # apt configuration, and are unpacked, never installed. A second run finds its stamp and does
@@ -11,18 +14,19 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/common.sh"
 
-kernel=${1:?usage: image.sh 6.1|6.12 [DIRECTORY]}
+kernel=${1:?usage: image.sh 6.1|6.12|6.12-stas [DIRECTORY]}
 out=${2:-$here/../../target/vm}
 case $kernel in
 6.1) suite=bookworm ;;
-6.12) suite=trixie ;;
-*) die "unknown kernel $kernel: 6.1 and 6.12 are known" ;;
+6.12 | 6.12-stas) suite=trixie ;;
+*) die "unknown image $kernel: 6.1, 6.12 and 6.12-stas are known" ;;
 esac
 
 programs="nvme fio mke2fs resize2fs kmod jq blkdiscard"
 packages="busybox-static e2fsprogs fio jq kmod nvme-cli util-linux"
 modules="virtio_pci virtio_net nvme_core nvme_fabrics nvme_tcp nvmet nvmet_tcp brd ext4
 	crc32c_generic crc32c_intel"
+stas_packages="nvme-stas avahi-daemon dbus-daemon udev"
 
 # The base of the archive whose suite ($1) is in the machine's own sources, whatever their format.
 mirror() {
@@ -61,6 +65,9 @@ fetch() {
 
 	# The metapackage names the current kernel of this suite.
 	image=$(private apt-cache depends linux-image-amd64 | sed -n 's/.*Depends: //p' | head -n 1)
+	case $kernel in
+	*-stas) packages="$packages $stas_packages" ;;
+	esac
 	# shellcheck disable=SC2086 # a list of words
 	private apt-get --yes --download-only install $packages
 	(cd "$work/apt/cache/archives" && private apt-get download "$image")
@@ -76,7 +83,7 @@ unpack() {
 	done
 	for deb in "$work"/apt/cache/archives/*.deb; do
 		dpkg-deb --fsys-tarfile "$deb" >"$work/tar"
-		tar -x -f "$work/tar" -C "$root" --keep-directory-symlink --exclude=./usr/share
+		tar -x -f "$work/tar" -C "$root" --keep-directory-symlink --exclude=./usr/share/doc
 	done
 }
 
@@ -133,6 +140,24 @@ add_programs() {
 	cp "$root/usr/bin/busybox" "$initramfs/usr/bin/"
 }
 
+# nvme-stas as it would be installed, for whoever starts its services without systemd. Python finds
+# its libraries by itself, so all that there are go in.
+add_stas() {
+	(
+		cd "$root"
+		rm -rf usr/lib/x86_64-linux-gnu/gconv usr/lib/python3.*/test
+		find etc/avahi etc/dbus-1 etc/stas etc/udev usr/bin/python3* usr/bin/stafctl usr/bin/stacctl \
+			usr/bin/dbus-* usr/bin/udevadm usr/sbin/stafd usr/sbin/stacd usr/sbin/avahi-daemon \
+			usr/lib/python3* usr/lib/systemd/systemd-udevd usr/lib/udev/rules.d \
+			usr/lib/x86_64-linux-gnu usr/share/dbus-1 -not -type d |
+			cpio --quiet -o -H newc
+	) | (cd "$initramfs" && cpio --quiet -idu --make-directories)
+	for user in root:0 messagebus:100 avahi:101; do
+		echo "${user%:*}:x:${user#*:}:${user#*:}::/tmp:/usr/bin/sh" >>"$initramfs/etc/passwd"
+		echo "${user%:*}:x:${user#*:}:" >>"$initramfs/etc/group"
+	done
+}
+
 # Called for whatever ends the build: leaves no half-made image, and shows a failure's last words.
 finish() {
 	status=$?
@@ -161,6 +186,9 @@ build() {
 	extract_vmlinux
 	add_modules
 	add_programs
+	case $kernel in
+	*-stas) add_stas ;;
+	esac
 	(cd "$initramfs" && find . | cpio --quiet -o -H newc -R 0:0) >"$result/initramfs.cpio"
 	echo "$stamp" >"$result/stamp"
 	rm -rf "${out:?}/$kernel"

@@ -76,6 +76,17 @@ impl Boot {
         format!("run-{}-{}", self.target.name(), self.kernel)
     }
 
+    /// What `image.sh` calls its image. With everything, one guest has nvme-stas as well.
+    pub(crate) fn image(&self, level: Level) -> String {
+        match (level, self.target, self.kernel.as_str()) {
+            (Level::Full, Which::Nvmfd, "6.12") => "6.12-stas".into(),
+            (Level::Full | Level::Essential, Which::Nvmfd, kernel)
+            | (Level::Full | Level::Essential, Which::NvmfdKernel | Which::Nvmet, kernel) => {
+                kernel.into()
+            }
+        }
+    }
+
     /// See [`Boot::to_arg`].
     fn parse(arg: &str) -> Option<Self> {
         let (target, kernel) = arg.split_once('/')?;

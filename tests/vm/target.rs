@@ -1,8 +1,9 @@
 //! The daemon under test as a process: started, restarted, killed, and asked whether it serves.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{env, io};
@@ -27,6 +28,12 @@ pub(crate) const ADDRESS: &str = "10.99.0.1";
 pub(crate) const PORT: u16 = 4420;
 pub(crate) const DISCOVERY_PORT: u16 = 8009;
 pub(crate) const NQN: &str = "nqn.2014-08.org.example:linux-host";
+/// The second subsystem, where there are two, and discovery's own name, where it has one.
+pub(crate) const SECOND_NQN: &str = "nqn.2014-08.org.example:second";
+pub(crate) const UNIQUE_DISCOVERY_NQN: &str = "nqn.2014-08.org.example:discovery";
+/// The other daemon, which the first one refers to.
+pub(crate) const OTHER_ADDRESS: &str = "10.99.0.2";
+pub(crate) const OTHER_NQN: &str = "nqn.2014-08.org.example:other";
 
 const DISCOVERY_NQN: &str = "nqn.2014-08.org.nvmexpress.discovery";
 const LOG: &str = "nvmfd.log";
@@ -41,6 +48,8 @@ pub(crate) struct Target {
     /// What it serves from a file; nothing: what its command line says.
     config: Option<Config>,
     left: Left,
+    /// Another daemon, in user mode; it has nothing to do with the first.
+    other: Option<Child>,
     /// Holds the control socket: paths of sockets must be short.
     directory: TempDir,
 }
@@ -79,6 +88,7 @@ impl Target {
             kernel,
             config: None,
             left: Left::Nothing,
+            other: None,
             directory,
         };
         target.wait_until_serving()?;
@@ -129,6 +139,48 @@ impl Target {
         };
         let worker = status.worker.pid.ok_or("nvmfd has no worker")?;
         signal(worker, Signal::SIGKILL)
+    }
+
+    /// Starts another daemon, at [`OTHER_ADDRESS`], with a RAM disk.
+    pub(crate) fn start_other(&mut self) -> Result<(), String> {
+        let mut command = self.other_command()?;
+        let process = command.spawn();
+        self.other = Some(process.map_err(|error| format!("the other nvmfd: {error}"))?);
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(why) = probe::connect(OTHER_ADDRESS, PORT, OTHER_NQN) {
+            if Instant::now() > deadline {
+                return Err(format!("the other nvmfd: {why}"));
+            }
+            sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    fn other_command(&self) -> Result<Command, String> {
+        let program = program(self.kernel.as_ref());
+        let log = File::create(self.run.join("other.log")).map_err(|error| error.to_string())?;
+        let mut command = child(program);
+        command
+            .args(["-d", "-p", &PORT.to_string()])
+            .args(["-P", &DISCOVERY_PORT.to_string(), "-n", OTHER_NQN])
+            .args(["--listen", OTHER_ADDRESS])
+            .args(["--discovery-listen", OTHER_ADDRESS])
+            .arg("--socket")
+            .arg(self.directory.path().join("other.sock"))
+            .arg("ramdisk:16m")
+            .stdout(log.try_clone().map_err(|error| error.to_string())?)
+            .stderr(log);
+        Ok(command)
+    }
+
+    /// Ends it.
+    pub(crate) fn stop_other(&mut self) -> Result<(), String> {
+        let mut other = self.other.take().ok_or("there is no other nvmfd")?;
+        send(&other, Signal::SIGTERM)?;
+        match other.wait() {
+            Ok(status) if status.success() => Ok(()),
+            ended => Err(format!("the other nvmfd: {ended:?}")),
+        }
     }
 
     fn ask(&self, request: Request) -> Result<Answer, String> {
@@ -266,7 +318,17 @@ impl Drop for Target {
         // Already gone is as good.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if let Some(other) = &mut self.other {
+            let _ = other.kill();
+            let _ = other.wait();
+        }
     }
+}
+
+/// The daemon that is tested, with a kernel or without.
+fn program(kernel: Option<&Kernel>) -> OsString {
+    let variable = kernel.map_or(NVMFD, |_| NVMFD_FAKE);
+    env::var_os(variable).expect("the part outside the namespaces sets it")
 }
 
 fn spawn(
@@ -275,8 +337,7 @@ fn spawn(
     kernel: Option<&Kernel>,
     config: Option<Config>,
 ) -> io::Result<Child> {
-    let variable = kernel.map_or(NVMFD, |_| NVMFD_FAKE);
-    let program = env::var_os(variable).expect("the part outside the namespaces sets it");
+    let program = program(kernel);
     let log = File::options().append(true).open(run.join(LOG))?;
     let mut command = child(program);
     command.arg("-d").arg("--socket").arg(socket);

@@ -11,6 +11,8 @@
 . /job/data.sh
 . /job/trouble.sh
 . /job/kernel.sh
+. /job/news.sh
+. /job/stas.sh
 . /job/reload.sh
 
 [ "$TARGET" != nvmet ] || step "the reference target is set up" nvmet_up
@@ -25,6 +27,8 @@ step "disconnect" disconnect
 
 trouble_steps
 [ "$TARGET" != nvmfd-kernel ] || kernel_steps
+[ "$TARGET" = nvmet ] || news_steps
+[ ! -e /usr/sbin/stafd ] || stas_steps
 [ "$TARGET" = nvmet ] || reload_steps
 end_steps
 plan
