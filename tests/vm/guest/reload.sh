@@ -16,6 +16,8 @@ served_by_file() {
 	connect
 	mke2fs -q -F -t ext4 "$(disk 1)"
 	mount -t ext4 "$(disk 1)" /mnt
+	dd if=/dev/urandom of=/mnt/first bs=1M count=1 conv=fsync
+	(cd /mnt && sha256sum first) >/tmp/kept
 }
 
 # under_io COMMAND...: verified I/O to the mounted file system goes on, and nothing disturbs it.
@@ -55,14 +57,14 @@ grown() {
 	resize2fs "$(disk 1)"
 	dd if=/dev/zero of=/mnt/room bs=1M count=26 conv=fsync
 	dd if=/dev/urandom of=/mnt/more bs=1M count=1 conv=fsync
-	(cd /mnt && sha256sum more) >/tmp/sum
+	(cd /mnt && sha256sum more) >>/tmp/kept
 }
 
 still_there() {
 	umount /mnt
 	echo 3 >/proc/sys/vm/drop_caches
 	mount -t ext4 "$(disk 1)" /mnt
-	(cd /mnt && sha256sum -c) </tmp/sum
+	(cd /mnt && sha256sum -c) </tmp/kept
 	umount /mnt
 }
 
@@ -79,6 +81,7 @@ revoked() {
 		connect
 		;;
 	esac
+	within 10 disk 2
 	verify_io "$(disk 2)" 4k 1m
 	disconnect
 }
@@ -101,16 +104,26 @@ in_kernel() {
 	disconnect
 }
 
+# One kernel is enough for what takes long, unless everything is asked for.
+long_way() {
+	case $(uname -r) in
+	6.1.*) [ "$LEVEL" = full ] ;;
+	esac
+}
+
 reload_steps() {
 	step "served from a file: connect, mkfs, mount" served_by_file
 	step "a reload adds a namespace under verified I/O: it is there, formatted, mounted" \
 		under_io added
 	step "a reload removes another: its device goes" under_io removed
-	step "a reload grows the mounted namespace: resize2fs, more is written" under_io grown
+	long_way && step "a reload grows the mounted namespace: resize2fs, more is written" under_io grown
 	step "what was written is there after a remount" still_there
 	step "a host off the list is sent away and refused, and comes back when it may" revoked
 	case $TARGET in
-	nvmfd) step "worker killed under verified I/O, and back by itself" restarted kill-worker ;;
+	nvmfd)
+		long_way &&
+			step "worker killed under verified I/O, and back by itself" restarted kill-worker
+		;;
 	nvmfd-kernel)
 		step "worker killed under verified I/O: it goes on" in_kernel kill-worker
 		step "upgrade under verified I/O: it goes on, and the next daemon adopts" in_kernel leave
