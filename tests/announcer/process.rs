@@ -1,7 +1,9 @@
 //! The announcer as a process: it dies, and nothing else does; without its monitor it is gone.
 
+use std::fs;
+
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid};
 use nvmfd_tests::operator;
 use nvmfd_tests::target::Target;
 
@@ -77,6 +79,27 @@ fn a_hanging_announcer_keeps_nobody_from_ending() -> Result {
         "it was given up"
     );
     until("its end", || (!is_there(announcer)).then_some(()));
+    Ok(())
+}
+
+#[test]
+fn an_announcer_that_registers_is_confined_and_an_operator_is_told() -> Result {
+    let cdc = Cdc::start(Manners::Good);
+    let target = serving(&file(&cdc.key(), &[A]));
+    cdc.await_entries(1);
+    let told = announcer(&target);
+    let process = pid(&target);
+    let Ok(status) = fs::read_to_string(format!("/proc/{process}/status")) else {
+        eprintln!("NOT RUN: what the kernel says of the announcer, which needs Linux's /proc");
+        return Ok(());
+    };
+    let says = |line: &str| status.lines().any(|it| it == line);
+    assert!(says("Seccomp:\t2") && says("NoNewPrivs:\t1"), "{status}");
+    assert!(told.confinement.is_confined(), "{:?}", told.confinement);
+    if Uid::effective().is_root() {
+        assert_eq!(told.confinement.user.as_deref(), Some("nobody"));
+        assert!(!status.contains("Uid:\t0"), "{status}");
+    }
     Ok(())
 }
 

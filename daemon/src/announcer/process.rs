@@ -1,7 +1,8 @@
 //! The announcer as a process of its own: told by the monitor what to announce, until it is told to
 //! stop or the monitor is gone.
 //!
-//! A thread for each Centralized Discovery Controller and the responder's own do the work; this one
+//! Before anything else it is confined, as far as one can be who has to make sockets
+//! ([`crate::confinement`]). A thread for each Centralized Discovery Controller and the responder's own do the work; this one
 //! only listens to the monitor, so that it is heard at once.
 
 #![forbid(unsafe_code)]
@@ -24,11 +25,12 @@ use super::mdns::Responder;
 use super::news::News;
 use super::registration::{LEAVE_TIME, Leaving, Registration};
 use crate::config::model::Destination;
+use crate::confinement;
 use crate::ipc::channel::nonsense;
 use crate::ipc::{Channel, FromAnnouncer, ToAnnouncer};
 use crate::log::{self, Verbosity};
 use crate::monitor::SIGNALS;
-use crate::os;
+use crate::os::{self, Profile};
 
 /// Announces what the monitor says until it says stop or is gone.
 pub fn main(_arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -62,9 +64,11 @@ struct Process {
 
 impl Process {
     fn start() -> io::Result<Self> {
+        os::limit_standard()?;
         let channel = Channel::of(io::stdin().as_fd().try_clone_to_owned()?)?;
         let release = crate::RELEASE.into();
         channel.send(&FromAnnouncer::Hello { release }, None)?;
+        be_confined(&channel)?;
         Ok(Self {
             channel,
             verbosity: None,
@@ -78,6 +82,7 @@ impl Process {
     fn run(mut self) -> io::Result<()> {
         while let Some((message, _descriptor)) = self.channel.receive()? {
             match message {
+                ToAnnouncer::Confine(_) => return Err(nonsense("confined already")),
                 ToAnnouncer::Log { level, destination } => self.log(&level, destination)?,
                 ToAnnouncer::Begin(entity) => self.assembly = Some(Announcement::new(&entity)?),
                 ToAnnouncer::Service(service) => self.assembly()?.services.push(service),
@@ -105,7 +110,7 @@ impl Process {
         match &self.verbosity {
             Some(verbosity) => verbosity.set(level),
             None => {
-                let started = log::start(destination, level);
+                let started = log::start_in_worker(destination, level);
                 self.verbosity = Some(started.map_err(io::Error::other)?);
             }
         }
@@ -180,4 +185,15 @@ impl Process {
             leaving.await_end(deadline);
         }
     }
+}
+
+/// Is confined as the monitor orders, which is the first thing that it says, unless that is to stop.
+fn be_confined(channel: &Channel) -> io::Result<()> {
+    let order = match channel.receive()? {
+        Some((ToAnnouncer::Confine(order), _)) => order,
+        Some((ToAnnouncer::Stop, _)) | None => std::process::exit(0),
+        Some(_) => return Err(nonsense("not confined yet")),
+    };
+    let confined = confinement::enter(Profile::Announcer, &order).map_err(io::Error::other)?;
+    channel.send(&FromAnnouncer::Confined(confined), None)
 }

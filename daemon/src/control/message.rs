@@ -195,6 +195,8 @@ pub struct Announcer {
     pub started: u64,
     /// How often it had to be started again.
     pub restarts: u64,
+    /// What keeps it in.
+    pub confinement: Confinement,
     /// Multicast DNS, where that is asked for.
     pub mdns: Option<Mdns>,
     /// The Centralized Discovery Controllers to register with.

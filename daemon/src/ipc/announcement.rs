@@ -11,11 +11,14 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::config::model::Destination;
+use crate::confinement::{Confinement, Order};
 
 /// What the monitor says.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToAnnouncer {
-    /// First of all: how to log.
+    /// First of all: what is to keep it in. Answered by [`FromAnnouncer::Confined`].
+    Confine(Order),
+    /// How to log.
     Log {
         /// The least severe lines.
         level: String,
@@ -86,6 +89,8 @@ pub enum FromAnnouncer {
         /// Its release, which must be the monitor's.
         release: String,
     },
+    /// What keeps it in from now on. It has met nobody yet.
+    Confined(Confinement),
     /// How multicast DNS fares.
     Mdns {
         /// How many services are announced.

@@ -20,6 +20,7 @@ use super::restarts::Restarts;
 use super::status::seconds;
 use super::subprocess::{Role, Subprocess, printable};
 use crate::config::model::Destination;
+use crate::confinement::{Confine, Confinement, Order};
 use crate::control::message;
 use crate::ipc::announcement::TEXT_MAX;
 use crate::ipc::{FromAnnouncer, ToAnnouncer};
@@ -29,6 +30,8 @@ use crate::log::Quota;
 #[derive(Debug)]
 pub(super) struct Announcing {
     destination: Destination,
+    /// What is to keep it in.
+    order: Order,
     level: LevelFilter,
     wanted: Option<Announced>,
     running: Option<Running>,
@@ -43,6 +46,8 @@ pub(super) struct Announcing {
 #[derive(Debug)]
 struct Running {
     process: Subprocess<FromAnnouncer>,
+    /// What keeps it in.
+    confinement: Confinement,
     stage: Stage,
     /// When it must have said that it is there, or have ended.
     deadline: Option<Instant>,
@@ -54,6 +59,8 @@ struct Running {
 enum Stage {
     /// It has not said that it is there.
     Starting,
+    /// It is there, and has not said that it is confined.
+    Confining,
     /// It knows what to announce.
     Told,
     /// It was told to end.
@@ -84,10 +91,17 @@ enum Mad {
 }
 
 impl Announcing {
-    /// Nothing to announce yet.
-    pub(super) fn new(destination: Destination) -> Self {
+    /// Nothing to announce yet. Whoever is to announce is confined as `order` says, but not given up
+    /// where the system has nothing for who makes sockets.
+    pub(super) fn new(destination: Destination, order: &Order) -> Self {
+        let confine = match order.confine {
+            Confine::Required | Confine::IfPossible => Confine::IfPossible,
+            Confine::Off => Confine::Off,
+        };
+        let user = order.user.clone();
         Self {
             destination,
+            order: Order { confine, user },
             level: LevelFilter::INFO,
             wanted: None,
             running: None,
@@ -121,7 +135,7 @@ impl Announcing {
             (Some(running), Some(_)) => match running.stage {
                 Stage::Told => self.tell(),
                 // It is told when it is there, or the next one is.
-                Stage::Starting | Stage::Leaving => {}
+                Stage::Starting | Stage::Confining | Stage::Leaving => {}
             },
         }
     }
@@ -184,10 +198,16 @@ impl Announcing {
         match (message, stage) {
             (Some(FromAnnouncer::Hello { release }), Stage::Starting) => {
                 if release == crate::RELEASE {
-                    self.tell();
+                    self.confine();
                 } else {
                     self.give_up(&Mad::Replaced(printable(&release)));
                 }
+            }
+            (Some(FromAnnouncer::Confined(confinement)), Stage::Confining) => {
+                if let Some(running) = &mut self.running {
+                    running.confinement = confinement;
+                }
+                self.tell();
             }
             (Some(FromAnnouncer::Mdns { announced, error }), Stage::Told) if is_short(&error) => {
                 self.mdns = (announced, error.map(|it| printable(&it)));
@@ -281,6 +301,7 @@ impl Announcing {
             pid: running.map(|it| it.process.process()),
             started: running.map_or(0, |it| seconds(it.process.started())),
             restarts: self.restarts.count,
+            confinement: running.map(|it| it.confinement.clone()).unwrap_or_default(),
             mdns: (!wanted.services.is_empty()).then(|| message::Mdns {
                 announced: *announced,
                 error: error.clone(),
@@ -292,14 +313,15 @@ impl Announcing {
     fn start(&mut self) {
         let stderr = match self.destination {
             Destination::Stderr => Stdio::inherit(),
-            // A terminal that we leave must not stay open because of it.
-            Destination::Syslog => Stdio::null(),
+            // A terminal that we leave must not stay open because of it, and syslog is out of its reach.
+            Destination::Syslog => Stdio::piped(),
         };
         match Subprocess::start(ROLE, &[], stderr) {
             Ok(process) => {
                 debug!(process = process.process(), "the announcer is started");
                 self.running = Some(Running {
                     process,
+                    confinement: Confinement::default(),
                     stage: Stage::Starting,
                     deadline: Some(Instant::now() + START_TIME),
                     allowance: Quota::new(ALLOWED, ALLOWED_TIME),
@@ -309,6 +331,18 @@ impl Announcing {
                 error!(%error, "the announcer cannot be started");
                 self.restarts.schedule(None);
             }
+        }
+    }
+
+    /// Has it confined, which it answers.
+    fn confine(&mut self) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        running.stage = Stage::Confining;
+        let order = ToAnnouncer::Confine(self.order.clone());
+        if let Err(error) = running.process.tell(&order, None) {
+            self.give_up(&Mad::Deaf(error));
         }
     }
 
@@ -379,6 +413,7 @@ pub const ANNOUNCER: &str = "--announcer";
 
 const ROLE: Role = Role {
     argument: ANNOUNCER,
+    name: "announcer",
     title: "nvmfd: announcer",
 };
 

@@ -268,6 +268,7 @@ pub const WORKER: &str = "--worker";
 
 const ROLE: Role = Role {
     argument: WORKER,
+    name: "worker",
     title: "nvmfd: worker",
 };
 

@@ -1,8 +1,8 @@
-//! The worker's lines on their way to syslog, which a confined process cannot reach.
+//! The lines of our processes on their way to syslog, which a confined process cannot reach.
 //!
-//! It writes them to a pipe, as to systemd's journal: with a priority in front, which is [`crate::log`]'s
-//! doing. What comes without one is what something said that is not our log: a panic, most likely. The
-//! worker may have been taken over, so that a line is bounded, and printed as text, whatever is in it.
+//! One writes them to a pipe, as to systemd's journal: with a priority in front, which is [`crate::log`]'s
+//! doing. What comes without one is what something said that is not our log: a panic, most likely. A
+//! process may have been taken over, so that a line is bounded, and printed as text, whatever is in it.
 
 #![forbid(unsafe_code)]
 
@@ -10,18 +10,18 @@ use std::io::{BufRead, BufReader, Read};
 
 use tracing::{Level, debug, error, info, trace, warn};
 
-/// Logs every line, until the worker has ended.
-pub(super) fn pass_on(from: impl Read) {
+/// Logs every line, with the name of who wrote it, until it has ended.
+pub(super) fn pass_on(from: impl Read, name: &str) {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
     while let Ok(true) = next(&mut from, &mut line) {
         let (level, text) = read(&line);
         match level {
-            Level::ERROR => error!("worker: {text}"),
-            Level::WARN => warn!("worker: {text}"),
-            Level::INFO => info!("worker: {text}"),
-            Level::DEBUG => debug!("worker: {text}"),
-            Level::TRACE => trace!("worker: {text}"),
+            Level::ERROR => error!("{name}: {text}"),
+            Level::WARN => warn!("{name}: {text}"),
+            Level::INFO => info!("{name}: {text}"),
+            Level::DEBUG => debug!("{name}: {text}"),
+            Level::TRACE => trace!("{name}: {text}"),
         }
     }
 }

@@ -110,6 +110,7 @@ pub fn run(mut options: Options, host: &HostIdentity) -> Result<(), StartupError
         false => Some(PidFile::open(&options.pid_file)?),
     };
     let now = SystemTime::now();
+    let announcing = Announcing::new(destination, &order);
     let mut monitor = Monitor {
         options: &options,
         host,
@@ -126,7 +127,7 @@ pub fn run(mut options: Options, host: &HostIdentity) -> Result<(), StartupError
         worker: None,
         worker_has_kernel: false,
         restarts: Restarts::default(),
-        announcing: Announcing::new(destination),
+        announcing,
         draining: false,
         started: now,
         loaded: now,

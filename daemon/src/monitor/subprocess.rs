@@ -27,6 +27,8 @@ use crate::ipc::Channel;
 pub(super) struct Role {
     /// The argument by which the program knows it.
     pub(super) argument: &'static str,
+    /// What it is called in the log.
+    pub(super) name: &'static str,
     /// What ps(1) calls it.
     pub(super) title: &'static str,
 }
@@ -60,7 +62,7 @@ impl<M: DeserializeOwned + Send + 'static> Subprocess<M> {
             .spawn()?;
         let process = child.id();
         if let Some(stderr) = child.stderr.take() {
-            thread::spawn(move || relay::pass_on(stderr));
+            thread::spawn(move || relay::pass_on(stderr, role.name));
         }
         let (ended_sender, ended) = bounded(1);
         thread::spawn(move || {

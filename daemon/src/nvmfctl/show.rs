@@ -86,7 +86,7 @@ pub(super) fn status(status: &Status, now: u64, paint: Paint) -> String {
     whole(&text)
 }
 
-/// What keeps the worker in, and what should and does not.
+/// What keeps a process in, and what should and does not.
 fn confinement_of(confinement: &Confinement, paint: Paint) -> String {
     let fences: Vec<_> = confinement.fences.iter().map(|it| it.to_string()).collect();
     let user = match &confinement.user {

@@ -33,11 +33,16 @@ fn announcing(plays: impl FnOnce(Channel) + Send + 'static) -> Announcing {
     let theirs = Channel::of(theirs).unwrap();
     thread::spawn(move || plays(theirs));
     let (_, ended) = bounded(1);
-    let mut announcing = Announcing::new(Destination::Stderr);
+    let order = Order {
+        confine: Confine::Required,
+        user: None,
+    };
+    let mut announcing = Announcing::new(Destination::Stderr, &order);
     announcing.wanted = Some(wanted());
     announcing.cdcs.insert(cdc(), Fare::default());
     announcing.running = Some(Running {
         process: Subprocess::of(ours, u32::MAX, ended).unwrap(),
+        confinement: Confinement::default(),
         stage: Stage::Starting,
         deadline: Some(Instant::now() + START_TIME),
         allowance: Quota::new(ALLOWED, ALLOWED_TIME),
@@ -49,6 +54,7 @@ fn announcing(plays: impl FnOnce(Channel) + Send + 'static) -> Announcing {
 fn told() -> Announcing {
     let mut it = announcing(|channel| while let Ok(Some(_)) = channel.receive::<ToAnnouncer>() {});
     it.hear(Some(hello(crate::RELEASE)));
+    it.hear(Some(confined()));
     assert_eq!(it.running.as_ref().unwrap().stage, Stage::Told);
     it
 }
@@ -56,6 +62,13 @@ fn told() -> Announcing {
 fn hello(release: &str) -> FromAnnouncer {
     let release = release.into();
     FromAnnouncer::Hello { release }
+}
+
+fn confined() -> FromAnnouncer {
+    FromAnnouncer::Confined(Confinement {
+        user: Some("nobody".into()),
+        ..Confinement::default()
+    })
 }
 
 fn fares(address: SocketAddr, entries: Option<u32>, error: Option<&str>) -> FromAnnouncer {
@@ -75,6 +88,12 @@ fn one_that_is_there_is_told_everything_in_pieces() {
         }
     });
     it.hear(Some(hello(crate::RELEASE)));
+    let first = receiver.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(
+        first.starts_with("Confine") && first.contains("IfPossible"),
+        "{first}"
+    );
+    it.hear(Some(confined()));
     let pieces = ["Log", "Begin", "Service", "Cdc", "Commit"];
     for piece in pieces {
         let message = receiver.recv_timeout(Duration::from_secs(10)).unwrap();
@@ -94,6 +113,7 @@ fn what_it_says_is_what_operators_are_told() {
     }));
     it.hear(Some(fares(cdc(), None, Some("no\x1b[2J"))));
     let status = it.status().unwrap();
+    assert_eq!(status.confinement.user.as_deref(), Some("nobody"));
     let mdns = status.mdns.unwrap();
     assert_eq!((mdns.announced, mdns.error), (1, None));
     let error = status.registrations[0].error.clone().unwrap();
@@ -112,7 +132,8 @@ fn what_it_says_is_what_operators_are_told() {
 #[test]
 fn a_mad_one_is_given_up_and_started_again_later() {
     let long = "x".repeat(TEXT_MAX + 1);
-    let mad: [&dyn Fn(&mut Announcing); 5] = [
+    let mad: [&dyn Fn(&mut Announcing); 6] = [
+        &|it| it.hear(Some(confined())),
         &|it| it.hear(Some(hello(crate::RELEASE))),
         &|it| it.hear(Some(fares(cdc(), None, Some(&long)))),
         &|it| {

@@ -5,6 +5,7 @@
 use super::super::amount::{counted, seconds};
 use super::super::printable::printable;
 use super::super::table::{Paint, Tone};
+use super::confinement_of;
 use crate::control::message::{Announcer, Registration};
 
 /// The process, multicast DNS, and each Centralized Discovery Controller.
@@ -23,6 +24,9 @@ pub(super) fn announcer(announcer: &Announcer, now: u64, paint: Paint) -> Vec<St
             Tone::Bad,
         ),
     }];
+    if announcer.pid.is_some() {
+        lines.push(confinement_of(&announcer.confinement, paint));
+    }
     if let Some(mdns) = &announcer.mdns {
         let announced = match mdns.announced {
             0 => paint.tone("multicast DNS: not announced yet", Tone::Notable),
@@ -69,7 +73,9 @@ fn entries_of(entries: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::confinement::Confinement;
     use crate::control::message::Mdns;
+    use crate::os::Fence;
 
     const NOW: u64 = 1_795_881_295;
 
@@ -89,6 +95,11 @@ mod tests {
             pid: Some(12),
             started: NOW - 125,
             restarts: 0,
+            confinement: Confinement {
+                fences: vec![Fence::SystemCallFilter],
+                user: Some("nobody".into()),
+                lacks: vec![],
+            },
             mdns: Some(Mdns {
                 announced: 2,
                 error: None,
@@ -102,6 +113,7 @@ mod tests {
         };
         let expected = [
             "announcer: process 12, for 2m 5s",
+            "  confined by a system call filter, as nobody",
             "multicast DNS: 2 services announced",
             "registered with 192.0.2.9:8009: 12 entries, for 1m 30s",
             "registered with 192.0.2.10:8009: 1 entry, for 1m 30s",
@@ -117,6 +129,7 @@ mod tests {
             pid: None,
             started: 0,
             restarts: 3,
+            confinement: Confinement::default(),
             mdns: Some(Mdns {
                 announced: 0,
                 error: Some("no socket".into()),

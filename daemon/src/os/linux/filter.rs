@@ -60,6 +60,9 @@ mod allowed {
         some.push((libc::SYS_tgkill, Argument::Is(0, process)));
         if profile == Profile::Announcer {
             whole.extend(NETWORK);
+            whole.extend(NETWORK_OF_THIS_MACHINE);
+            // An interface's number by its name.
+            some.push((libc::SYS_ioctl, Argument::Is(1, libc::SIOCGIFINDEX)));
             for family in [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK] {
                 let family = u64::from(family.unsigned_abs());
                 some.push((libc::SYS_socket, Argument::Is(0, family)));
@@ -174,14 +177,24 @@ mod allowed {
     #[cfg(not(feature = "fake"))]
     const FOR_THE_FAKE: &[i64] = &[];
 
-    /// Its sockets are its own: to send to addresses by, to join groups with.
-    const NETWORK: [i64; 5] = [
+    /// Its sockets are its own: to send to addresses by, to join groups with, to be ended, and pairs
+    /// by which its threads wake each other. It also asks for the machine's name.
+    const NETWORK: [i64; 8] = [
         libc::SYS_bind,
         libc::SYS_connect,
         libc::SYS_sendto,
         libc::SYS_sendmsg,
         libc::SYS_setsockopt,
+        libc::SYS_shutdown,
+        libc::SYS_socketpair,
+        libc::SYS_uname,
     ];
+
+    /// A connection that is made is waited for by it, beside a newer call.
+    #[cfg(target_arch = "x86_64")]
+    const NETWORK_OF_THIS_MACHINE: &[i64] = &[libc::SYS_poll];
+    #[cfg(target_arch = "aarch64")]
+    const NETWORK_OF_THIS_MACHINE: &[i64] = &[];
 
     /// Allowed if an argument is what we use: each line is one way.
     const SOME: [(i64, Argument); 15] = [
