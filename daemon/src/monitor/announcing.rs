@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::iter;
 use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -16,6 +17,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{debug, error, info, warn};
 
 use super::announced::Announced;
+use super::delivery::Delivery;
 use super::restarts::Restarts;
 use super::status::seconds;
 use super::subprocess::{Role, Subprocess, printable};
@@ -48,6 +50,8 @@ struct Running {
     process: Subprocess<FromAnnouncer>,
     /// What keeps it in.
     confinement: Confinement,
+    /// Tells it.
+    delivery: Delivery,
     stage: Stage,
     /// When it must have said that it is there, or have ended.
     deadline: Option<Instant>,
@@ -146,11 +150,8 @@ impl Announcing {
             return;
         }
         self.level = level;
-        let log = self.log_message();
-        if let Some(running) = self.running.as_ref().filter(|it| it.stage == Stage::Told)
-            && let Err(error) = running.process.tell(&log, None)
-        {
-            self.give_up(&Mad::Deaf(error));
+        if let Some(running) = self.running.as_ref().filter(|it| it.stage == Stage::Told) {
+            running.delivery.hand(vec![self.log_message()]);
         }
     }
 
@@ -225,7 +226,10 @@ impl Announcing {
             (Some(_), _) => self.give_up(&Mad::Nonsense),
             (None, _) => match running.process.ended().recv_timeout(LAST_WORDS) {
                 Ok(status) => self.has_ended(Some(status)),
-                Err(_) => self.give_up(&Mad::Nonsense),
+                Err(_) => {
+                    let deaf = running.delivery.failure().map(Mad::Deaf);
+                    self.give_up(&deaf.unwrap_or(Mad::Nonsense));
+                }
             },
         }
     }
@@ -269,9 +273,7 @@ impl Announcing {
         };
         running.stage = Stage::Leaving;
         running.deadline = Some(Instant::now() + STOP_TIME);
-        if let Err(error) = running.process.tell(&ToAnnouncer::Stop, None) {
-            self.give_up(&Mad::Deaf(error));
-        }
+        running.delivery.hand(vec![ToAnnouncer::Stop]);
     }
 
     /// Waits until it has ended, after [`Self::stop`].
@@ -316,12 +318,14 @@ impl Announcing {
             // A terminal that we leave must not stay open because of it, and syslog is out of its reach.
             Destination::Syslog => Stdio::piped(),
         };
-        match Subprocess::start(ROLE, &[], stderr) {
-            Ok(process) => {
+        let started = Subprocess::start(ROLE, &[], stderr);
+        match started.and_then(|process| Ok((process.channel()?, process))) {
+            Ok((channel, process)) => {
                 debug!(process = process.process(), "the announcer is started");
                 self.running = Some(Running {
                     process,
                     confinement: Confinement::default(),
+                    delivery: Delivery::over(channel),
                     stage: Stage::Starting,
                     deadline: Some(Instant::now() + START_TIME),
                     allowance: Quota::new(ALLOWED, ALLOWED_TIME),
@@ -341,9 +345,7 @@ impl Announcing {
         };
         running.stage = Stage::Confining;
         let order = ToAnnouncer::Confine(self.order.clone());
-        if let Err(error) = running.process.tell(&order, None) {
-            self.give_up(&Mad::Deaf(error));
-        }
+        running.delivery.hand(vec![order]);
     }
 
     /// Tells it what is wanted. It is there, and only has to listen.
@@ -356,15 +358,8 @@ impl Announcing {
         running.deadline = None;
         let each = ALLOWED_EACH.saturating_mul(wanted.talkative());
         running.allowance = Quota::new(ALLOWED.saturating_add(each), ALLOWED_TIME);
-        let until = Instant::now() + DELIVERY_TIME;
-        let tell = |message| match Instant::now() < until {
-            true => running.process.tell(&message, None),
-            false => Err(io::ErrorKind::TimedOut.into()),
-        };
-        let told = tell(log).and_then(|()| wanted.messages().try_for_each(tell));
-        if let Err(error) = told {
-            self.give_up(&Mad::Deaf(error));
-        }
+        let letter = iter::once(log).chain(wanted.messages());
+        running.delivery.hand(letter.collect());
     }
 
     fn log_message(&self) -> ToAnnouncer {
@@ -419,9 +414,6 @@ const ROLE: Role = Role {
 
 /// What an announcer may take to start.
 const START_TIME: Duration = Duration::from_secs(20);
-
-/// What it may take to listen to everything.
-const DELIVERY_TIME: Duration = Duration::from_secs(5);
 
 /// What it may take to take everything back.
 const STOP_TIME: Duration = Duration::from_secs(5);

@@ -16,6 +16,7 @@ mod announcing;
 mod answer;
 mod changes;
 mod child;
+mod delivery;
 mod descriptors;
 mod kernel;
 mod relay;

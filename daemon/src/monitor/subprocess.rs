@@ -114,6 +114,11 @@ impl<M> Subprocess<M> {
         &self.said
     }
 
+    /// Another handle of the channel, for a thread that tells it something.
+    pub(super) fn channel(&self) -> io::Result<Channel> {
+        self.channel.try_clone()
+    }
+
     /// Tells it something.
     pub(super) fn tell(
         &self,

@@ -40,9 +40,11 @@ fn announcing(plays: impl FnOnce(Channel) + Send + 'static) -> Announcing {
     let mut announcing = Announcing::new(Destination::Stderr, &order);
     announcing.wanted = Some(wanted());
     announcing.cdcs.insert(cdc(), Fare::default());
+    let process = Subprocess::of(ours, u32::MAX, ended).unwrap();
     announcing.running = Some(Running {
-        process: Subprocess::of(ours, u32::MAX, ended).unwrap(),
         confinement: Confinement::default(),
+        delivery: Delivery::over(process.channel().unwrap()),
+        process,
         stage: Stage::Starting,
         deadline: Some(Instant::now() + START_TIME),
         allowance: Quota::new(ALLOWED, ALLOWED_TIME),
@@ -181,4 +183,32 @@ fn nothing_is_said_of_one_that_is_not_wanted() {
     it.hear(Some(fares(cdc(), Some(1), None)));
     it.has_ended(None);
     assert!(it.running.is_none() && it.restarts.due.is_none());
+}
+
+#[test]
+fn one_that_does_not_listen_keeps_nobody_waiting() {
+    let (ends, ended) = bounded::<()>(0);
+    let mut deaf = announcing(move |_channel| {
+        let _ = ended.recv();
+    });
+    let begun = Instant::now();
+    deaf.hear(Some(hello(crate::RELEASE)));
+    deaf.hear(Some(confined()));
+    for port in 1..2000 {
+        let mut wanted = wanted();
+        wanted.services[0].address.set_port(port);
+        deaf.announce(Some(wanted), LevelFilter::INFO);
+    }
+    deaf.stop();
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    drop(ends);
+}
+
+#[test]
+fn one_that_is_gone_is_given_up_when_that_shows() {
+    let mut gone = announcing(drop);
+    gone.hear(Some(hello(crate::RELEASE)));
+    let said = gone.said().recv().ok();
+    gone.hear(said);
+    assert!(gone.running.is_none() && gone.restarts.due.is_some());
 }
