@@ -8,10 +8,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
 use nvmf_kmod::request::LunId;
 use nvmf_proto::nqn::Nqn;
 
@@ -123,7 +125,7 @@ impl Conflicts {
     pub(super) fn of_cdcs(&self, findings: &mut Findings) {
         for (&address, span) in &self.cdcs {
             let ours = |it: &&Listener| {
-                overlap(it.address, address) && (it.address == address || !is_elsewhere(address))
+                overlap(it.address, address) && (it.address == address || is_here(address))
             };
             if let Some(Listener { owner, address, .. }) = self.listeners.iter().find(ours) {
                 let what = format!("that is here: {owner} listens on {address}");
@@ -218,7 +220,7 @@ impl Conflicts {
         }
         for ((address, _), span) in &self.referrals {
             let ours = |it: &&Listener| {
-                overlap(it.address, *address) && (it.address == *address || !is_elsewhere(*address))
+                overlap(it.address, *address) && (it.address == *address || is_here(*address))
             };
             if let Some(listener) = self.listeners.iter().find(ours) {
                 let what = format!(
@@ -275,4 +277,18 @@ fn is_elsewhere(mut address: SocketAddr) -> bool {
     address.set_port(0);
     let unavailable = |error: io::Error| error.kind() == io::ErrorKind::AddrNotAvailable;
     !address.ip().is_unspecified() && UdpSocket::bind(address).is_err_and(unavailable)
+}
+
+/// Whether the address is this machine's. That it can be bound does not say so where Linux lets any be
+/// bound (`net.ipv4.ip_nonlocal_bind`, as with addresses that move between machines).
+fn is_here(address: SocketAddr) -> bool {
+    let ip_of = |it: SockaddrStorage| match (it.as_sockaddr_in(), it.as_sockaddr_in6()) {
+        (Some(v4), _) => Some(IpAddr::V4(v4.ip())),
+        (None, v6) => v6.map(|v6| IpAddr::V6(v6.ip())),
+    };
+    let has_interface = || {
+        let mut all = getifaddrs().into_iter().flatten();
+        all.any(|it| it.address.and_then(ip_of) == Some(address.ip()))
+    };
+    !is_elsewhere(address) && (address.ip().is_loopback() || has_interface())
 }
