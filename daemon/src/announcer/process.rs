@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use tracing::level_filters::LevelFilter;
 use tracing::{error, warn};
@@ -41,6 +42,7 @@ pub fn main(_arguments: impl Iterator<Item = OsString>) -> ExitCode {
     signals.add(Signal::SIGTTOU);
     // Only a set that is none is refused.
     let _ = signals.thread_block();
+    bound_memory();
     match Process::start().and_then(Process::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -49,6 +51,20 @@ pub fn main(_arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
     }
 }
+
+/// Whoever is on the link can have the responder's library remember records without end. The announcer
+/// ends of it then, is started again, and nothing else on the machine suffers; nor from what it would
+/// leave of itself each time.
+fn bound_memory() {
+    for (resource, most) in [(os::MEMORY, MEMORY_MAX), (Resource::RLIMIT_CORE, 0)] {
+        if let Err(error) = setrlimit(resource, most, most) {
+            eprintln!("nvmfd: announcer: cannot limit its memory: {error}");
+        }
+    }
+}
+
+/// Bytes. It takes some 15 MiB, and 2 MiB of address space for each thread, of which a CDC has one.
+const MEMORY_MAX: u64 = 256 * 1024 * 1024;
 
 /// The announcer between two messages.
 struct Process {

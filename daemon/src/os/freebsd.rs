@@ -12,6 +12,7 @@ use capsicum::{CapRights, FileRights, IoctlsBuilder, Right};
 use nix::errno::Errno;
 use nix::fcntl::fspacectl_all;
 use nix::libc;
+use nix::sys::resource::Resource;
 
 use super::{DiskFacts, Fence, MachineId, Profile, Purpose, Support, signed, supported};
 
@@ -20,6 +21,9 @@ pub const DISK_OPEN_FLAGS: i32 = 0;
 
 /// What disks are to the file system.
 pub const DISK: rustix::fs::FileType = rustix::fs::FileType::CharacterDevice;
+
+/// What bounds a process's memory. `RLIMIT_DATA` would not do: it knows brk(2) alone.
+pub const MEMORY: Resource = Resource::RLIMIT_VMEM;
 
 /// Whether a file of this type may be a disk.
 pub fn is_disk(kind: FileType) -> bool {

@@ -13,6 +13,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
+use nix::sys::resource::Resource;
 
 use super::{DiskFacts, Fence, MachineId, Profile, Purpose, Support, signed, supported};
 
@@ -21,6 +22,10 @@ pub const DISK_OPEN_FLAGS: i32 = libc::O_EXCL;
 
 /// What disks are to the file system.
 pub const DISK: rustix::fs::FileType = rustix::fs::FileType::BlockDevice;
+
+/// What bounds a process's memory: whatever it can write, whether it was written or not. Address space
+/// would not do, of which the allocator reserves much for each thread.
+pub const MEMORY: Resource = Resource::RLIMIT_DATA;
 
 /// Whether a file of this type may be a disk.
 pub fn is_disk(kind: FileType) -> bool {

@@ -27,7 +27,7 @@ compile_error!("nvmfd runs on FreeBSD and on Linux; src/os/ is where another sys
 #[cfg(feature = "fake")]
 pub use fence::forbidden_calls;
 pub use fence::{Fence, Profile, Purpose, User, become_user, fence, limit_standard, limited};
-pub use system::{DISK, DISK_OPEN_FLAGS, is_disk};
+pub use system::{DISK, DISK_OPEN_FLAGS, MEMORY, is_disk};
 
 /// Whether the system or the medium could do what it was asked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
