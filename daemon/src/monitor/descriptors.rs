@@ -5,15 +5,21 @@
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{info, warn};
 
-/// Takes as many as the system gives, and says so where that is little: when so many connections are
-/// in negotiation, and nobody is connected yet, there must be some left. The worker inherits them.
-pub(super) fn raise_limit(negotiations: usize) {
-    let limit = || getrlimit(Resource::RLIMIT_NOFILE);
-    let Ok((_, most)) = limit() else { return };
+/// Takes as many as the system gives. The worker inherits them.
+pub(super) fn raise_limit() {
     // Not being given more is no reason not to start; the acceptor says when it runs out.
-    let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
+}
+
+/// Says how many there are, and whether that is little: when so many connections are in negotiation,
+/// and nobody is connected yet, there must be some left.
+pub(super) fn tell(negotiations: usize) {
     // FreeBSD: kern.maxfilesperproc cuts what is asked for, and nothing fails.
-    let granted = limit().map_or(most, |(granted, _)| granted);
+    let Ok((granted, _)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return;
+    };
     let descriptors = usize::try_from(granted).unwrap_or(usize::MAX);
     if descriptors < negotiations.saturating_add(OUR_OWN) {
         warn!(

@@ -104,7 +104,7 @@ pub fn run(mut options: Options, host: &HostIdentity) -> Result<(), StartupError
     if host.origin == Origin::HostName {
         warn!("this machine has no identity of its own: names derive from its host name");
     }
-    descriptors::raise_limit(config.limits.negotiations.get());
+    descriptors::raise_limit();
     let mut pidfile = match options.foreground {
         true => None,
         false => Some(PidFile::open(&options.pid_file)?),
@@ -168,6 +168,7 @@ impl Monitor<'_> {
                 return Err(error);
             }
         };
+        descriptors::tell(self.config.limits.negotiations.get());
         let end = self.serve(&signals, &questions);
         self.end(end, &signals, questions, server)
     }

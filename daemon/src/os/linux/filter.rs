@@ -274,7 +274,6 @@ mod allowed {
                 libc::SYS_process_vm_readv,
                 libc::SYS_kill,
                 libc::SYS_io_uring_setup,
-                libc::SYS_socketpair,
                 libc::SYS_listen,
             ];
             for profile in [Profile::Worker, Profile::Announcer] {
@@ -282,7 +281,13 @@ mod allowed {
                 assert!(forbidden.iter().all(|call| !rules.contains_key(call)));
             }
             let worker = rules(Profile::Worker).unwrap();
-            for call in [libc::SYS_socket, libc::SYS_bind, libc::SYS_connect] {
+            let of_sockets = [
+                libc::SYS_socket,
+                libc::SYS_socketpair,
+                libc::SYS_bind,
+                libc::SYS_connect,
+            ];
+            for call in of_sockets {
                 assert!(!worker.contains_key(&call));
             }
         }
