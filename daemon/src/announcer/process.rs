@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, rlim_t, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use tracing::level_filters::LevelFilter;
 use tracing::{error, warn};
@@ -64,7 +64,7 @@ fn bound_memory() {
 }
 
 /// Bytes. It takes some 15 MiB, and 2 MiB of address space for each thread, of which a CDC has one.
-const MEMORY_MAX: u64 = 256 * 1024 * 1024;
+const MEMORY_MAX: rlim_t = 256 << 20;
 
 /// The announcer between two messages.
 struct Process {
