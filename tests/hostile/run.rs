@@ -1,7 +1,7 @@
 //! How a row is run: its cases one after the other on a target that it has to itself, which afterwards
 //! holds what it held before and serves its healthy host. Few targets do for all rows.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nvmf_proto::connect::ConnectReject;
 use nvmf_proto::cqe::Completion;
@@ -41,14 +41,29 @@ pub(crate) fn row(number: u8, mode: Mode) -> Result {
     Ok(())
 }
 
-/// Targets that nobody attacks now. One on which a row has failed is not among them again.
-static IDLE: Mutex<Vec<Scene>> = Mutex::new(Vec::new());
+/// Targets that are shared. One on which a row has failed is not among them again.
+struct Pool {
+    /// Those that nobody attacks now.
+    idle: Vec<Scene>,
+    /// How many are attacked.
+    lent: usize,
+}
+
+static POOL: Mutex<Pool> = Mutex::new(Pool {
+    idle: Vec::new(),
+    lent: 0,
+});
+
+fn pool() -> MutexGuard<'static, Pool> {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn borrow(mode: Mode) -> Result<Scene> {
-    let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
-    let place = idle.iter().position(|scene| scene.mode() == mode);
-    let scene = place.map(|place| idle.swap_remove(place));
-    drop(idle);
+    let mut pool = pool();
+    pool.lent += 1;
+    let place = pool.idle.iter().position(|scene| scene.mode() == mode);
+    let scene = place.map(|place| pool.idle.swap_remove(place));
+    drop(pool);
     match scene {
         Some(mut scene) => {
             scene.begins_again();
@@ -58,9 +73,17 @@ fn borrow(mode: Mode) -> Result<Scene> {
     }
 }
 
+/// The last one ends them all: nothing drops a static, and daemons would outlive the tests.
 fn give_back(scene: Scene) {
-    let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
-    idle.push(scene);
+    let mut pool = pool();
+    pool.lent -= 1;
+    pool.idle.push(scene);
+    let ended = match pool.lent {
+        0 => std::mem::take(&mut pool.idle),
+        _ => Vec::new(),
+    };
+    drop(pool);
+    drop(ended);
 }
 
 /// Runs a case of the shared target.
