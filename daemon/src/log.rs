@@ -62,12 +62,12 @@ pub fn start(destination: Destination, level: LevelFilter) -> Result<Verbosity, 
     }
 }
 
-/// The same in the worker, of which what is for syslog goes to standard error: the monitor reads that,
+/// The same in a process that is confined: what is for syslog goes to standard error. The monitor reads it,
 /// and logs it.
 ///
 /// # Errors
 /// As [`start`].
-pub fn start_in_worker(
+pub fn start_confined(
     destination: Destination,
     level: LevelFilter,
 ) -> Result<Verbosity, StartupError> {

@@ -2,8 +2,8 @@
 //! stop or the monitor is gone.
 //!
 //! Before anything else it is confined, as far as one can be who has to make sockets
-//! ([`crate::confinement`]). A thread for each Centralized Discovery Controller and the responder's own do the work; this one
-//! only listens to the monitor, so that it is heard at once.
+//! ([`crate::confinement`]). A thread for each Centralized Discovery Controller and the responder's own
+//! do the work; this one only listens to the monitor, so that it is heard at once.
 
 #![forbid(unsafe_code)]
 
@@ -17,39 +17,24 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::resource::{Resource, rlim_t, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
-use tracing::level_filters::LevelFilter;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::announcement::Announcement;
 use super::mdns::Responder;
 use super::news::News;
 use super::registration::{LEAVE_TIME, Leaving, Registration};
-use crate::config::model::Destination;
 use crate::confinement;
 use crate::ipc::channel::nonsense;
-use crate::ipc::{Channel, FromAnnouncer, ToAnnouncer};
-use crate::log::{self, Verbosity};
-use crate::monitor::SIGNALS;
+use crate::ipc::{Channel, FromAnnouncer, ToAnnouncer, process};
+use crate::log::Verbosity;
 use crate::os::{self, Profile};
 
 /// Announces what the monitor says until it says stop or is gone.
 pub fn main(_arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    os::set_title(c"nvmfd: announcer");
-    // They are the monitor's, which decides what they mean.
-    let mut signals: SigSet = SIGNALS.into_iter().collect();
-    // A terminal may stop who writes to it from another process group than the one before it.
-    signals.add(Signal::SIGTTOU);
-    // Only a set that is none is refused.
-    let _ = signals.thread_block();
-    bound_memory();
-    match Process::start().and_then(Process::run) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!(%error, "the announcer ends");
-            ExitCode::FAILURE
-        }
-    }
+    process::main(c"nvmfd: announcer", || {
+        bound_memory();
+        Process::start()?.run()
+    })
 }
 
 /// Whoever is on the link can have the responder's library remember records without end. The announcer
@@ -99,7 +84,9 @@ impl Process {
         while let Some((message, _descriptor)) = self.channel.receive()? {
             match message {
                 ToAnnouncer::Confine(_) => return Err(nonsense("confined already")),
-                ToAnnouncer::Log { level, destination } => self.log(&level, destination)?,
+                ToAnnouncer::Log { level, destination } => {
+                    process::log(&mut self.verbosity, &level, destination)?;
+                }
                 ToAnnouncer::Begin(entity) => self.assembly = Some(Announcement::new(&entity)?),
                 ToAnnouncer::Service(service) => self.assembly()?.services.push(service),
                 ToAnnouncer::Cdc(address) => self.assembly()?.cdcs.push(address),
@@ -119,18 +106,6 @@ impl Process {
         // The monitor is gone, and another may go on with what we had announced: nothing is taken
         // back, and nothing of ours stays.
         std::process::exit(0)
-    }
-
-    fn log(&mut self, level: &str, destination: Destination) -> io::Result<()> {
-        let level: LevelFilter = level.parse().map_err(nonsense)?;
-        match &self.verbosity {
-            Some(verbosity) => verbosity.set(level),
-            None => {
-                let started = log::start_in_worker(destination, level);
-                self.verbosity = Some(started.map_err(io::Error::other)?);
-            }
-        }
-        Ok(())
     }
 
     fn assembly(&mut self) -> io::Result<&mut Announcement> {

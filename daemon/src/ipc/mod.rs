@@ -10,6 +10,7 @@
 pub mod announcement;
 pub mod channel;
 pub mod message;
+pub mod process;
 
 pub use announcement::{FromAnnouncer, ToAnnouncer};
 pub use channel::Channel;

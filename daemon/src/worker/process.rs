@@ -3,8 +3,8 @@
 //!
 //! It was started with one end of the channel as its standard input and has nothing else. Before it takes
 //! anything in it is confined ([`crate::confinement`]), and from then on there are no paths and no other
-//! processes: what it needs comes by the channel, already cut to its purpose. When the monitor is gone it ends at once, so that the next daemon finds what is bound
-//! and locked free.
+//! processes: what it needs comes by the channel, already cut to its purpose. When the monitor is gone
+//! it ends at once, so that the next daemon finds what is bound and locked free.
 
 #![forbid(unsafe_code)]
 
@@ -15,40 +15,22 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 
-use nix::sys::signal::{SigSet, Signal};
 use nvmf_kmod::{Ctl, CtlDevice};
-use tracing::error;
-use tracing::level_filters::LevelFilter;
 
 use super::Worker;
 use super::assembly::{Assembled, Assembly, Stock};
-use crate::config::model::Destination;
 use crate::confinement;
 use crate::control::message::Whose;
 use crate::ipc::channel::nonsense;
 use crate::ipc::message::PART_MAX;
-use crate::ipc::{Channel, ToMonitor, ToWorker};
-use crate::log::{self, Verbosity};
+use crate::ipc::{Channel, ToMonitor, ToWorker, process};
+use crate::log::Verbosity;
 use crate::metrics::Metrics;
-use crate::monitor::SIGNALS;
 use crate::os::{self, Profile};
 
 /// Serves what the monitor says until it says stop or is gone.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    os::set_title(c"nvmfd: worker");
-    // They are the monitor's, which decides what they mean.
-    let mut signals: SigSet = SIGNALS.into_iter().collect();
-    // A terminal may stop who writes to it from another process group than the one before it.
-    signals.add(Signal::SIGTTOU);
-    // Only a set that is none is refused.
-    let _ = signals.thread_block();
-    match Process::start(arguments).and_then(Process::run) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!(%error, "the worker ends");
-            ExitCode::FAILURE
-        }
-    }
+    process::main(c"nvmfd: worker", || Process::start(arguments)?.run())
 }
 
 /// The worker between two messages.
@@ -127,7 +109,9 @@ impl Process {
     fn message(&mut self, message: ToWorker, descriptor: Option<OwnedFd>) -> io::Result<()> {
         match message {
             ToWorker::Confine(_) => Err(nonsense("confined already")),
-            ToWorker::Log { level, destination } => self.log(&level, destination),
+            ToWorker::Log { level, destination } => {
+                process::log(&mut self.verbosity, &level, destination)
+            }
             ToWorker::Kernel => self.kernel(descriptor),
             ToWorker::Begin(begin) => {
                 self.assembly = Some(Assembly::new(begin));
@@ -180,18 +164,6 @@ impl Process {
             ToWorker::Terminate(whose) => self.terminate(&whose),
             ToWorker::Stop => Ok(()),
         }
-    }
-
-    fn log(&mut self, level: &str, destination: Destination) -> io::Result<()> {
-        let level: LevelFilter = level.parse().map_err(nonsense)?;
-        match &self.verbosity {
-            Some(verbosity) => verbosity.set(level),
-            None => {
-                let started = log::start_in_worker(destination, level);
-                self.verbosity = Some(started.map_err(io::Error::other)?);
-            }
-        }
-        Ok(())
     }
 
     fn kernel(&mut self, descriptor: Option<OwnedFd>) -> io::Result<()> {
