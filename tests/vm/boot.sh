@@ -25,6 +25,10 @@ rm -rf "$run/files"
 mkdir -p "$run/files/job"
 cp "$here"/guest/*.sh "$run/files/job/"
 mv "$run/files/job/init.sh" "$run/files/init"
+# Multicast does not pass slirp: what is found by it runs beside who looks for it.
+case $image in
+*-stas) cp "${NVMFD:?the daemon to be found}" "$run/files/job/nvmfd" ;;
+esac
 chmod 755 "$run/files/init"
 for setting in "SCRIPT=$script" "$@"; do
 	printf "export %s='%s'\n" "${setting%%=*}" "${setting#*=}"
