@@ -95,8 +95,6 @@ impl ConnectReject {
     pub const QID: Self = Self::in_sqe(42);
     /// SQSIZE: out of range.
     pub const SQSIZE: Self = Self::in_sqe(44);
-    /// KATO: set on an I/O queue.
-    pub const KATO: Self = Self::in_sqe(48);
     /// The SGL does not describe 1024 bytes.
     pub const SGL: Self = Self::in_sqe(24);
     /// HOSTID: zero, or another than the admin queue's.
@@ -158,7 +156,6 @@ impl ConnectReject {
             (false, 42) => "QID",
             (false, 44) => "SQSIZE",
             (false, 46) => "CATTR",
-            (false, 48) => "KATO",
             (true, 0) => "HOSTID",
             (true, 16) => "CNTLID",
             (true, 256) => "SUBNQN",
@@ -209,10 +206,9 @@ impl ConnectCommand {
         if !(MIN_ENTRIES..=most).contains(&entries) {
             return Err(ConnectReject::SQSIZE);
         }
-        let kato = sqe.cdw12.get();
-        if qid != 0 && kato != 0 {
-            return Err(ConnectReject::KATO);
-        }
+        // It means nothing on an I/O queue, but SPDK's hosts send it there as well, and FreeBSD's
+        // nvmf_accept refuses them for it.
+        let kato = if qid == 0 { sqe.cdw12.get() } else { 0 };
         if sqe.sgl.length.get() != CONNECT_DATA_SIZE {
             return Err(ConnectReject::SGL);
         }
@@ -333,14 +329,26 @@ mod tests {
     }
 
     #[test]
+    fn a_keep_alive_timeout_on_an_io_queue_means_nothing() {
+        let io = Connect {
+            qid: 1,
+            kato: Duration::from_secs(10),
+            cntlid: 9,
+            ..admin()
+        };
+        let (sqe, data) = io.to_wire(1);
+        let kato = parse(&sqe, data.as_bytes()).map(|it| it.kato);
+        assert_eq!(kato, Ok(Duration::ZERO));
+    }
+
+    #[test]
     fn every_wrong_field_is_named_by_its_offset() {
         type Spoil = fn(&mut Sqe, &mut ConnectData);
-        let cases: [(Spoil, ConnectReject); 12] = [
+        let cases: [(Spoil, ConnectReject); 11] = [
             (|sqe, _| sqe.cdw10 = 1.into(), ConnectReject::RECFMT),
             (|sqe, _| sqe.cdw11 = 0.into(), ConnectReject::SQSIZE),
             (|sqe, _| sqe.cdw11 = 4096.into(), ConnectReject::SQSIZE),
             (|sqe, _| sqe.cdw11 = 0xffff.into(), ConnectReject::SQSIZE),
-            (|sqe, _| sqe.cdw10 = (1 << 16).into(), ConnectReject::KATO),
             (|sqe, _| sqe.sgl.length = 1023.into(), ConnectReject::SGL),
             (|_, data| data.hostid = [0; 16], ConnectReject::HOSTID),
             (|_, data| data.cntlid = 0.into(), ConnectReject::CNTLID),

@@ -398,8 +398,9 @@ pub(super) fn preflight(handoff: &mut Handoff) -> Result<(), ConnectReject> {
     if !(MIN_ENTRIES..=most).contains(&handoff.entries) {
         return Err(ConnectReject::SQSIZE);
     }
-    if connect.qid != 0 && !connect.kato.is_zero() {
-        return Err(ConnectReject::KATO);
+    if connect.qid != 0 {
+        // KATO, which hosts may send there and which means nothing.
+        handoff.sqe.cdw12 = 0.into();
     }
     let framing = &handoff.framing;
     if [framing.send_alignment, framing.receive_alignment]

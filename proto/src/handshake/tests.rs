@@ -389,7 +389,7 @@ const fn status(status: Status) -> ConnectReject {
     ConnectReject::status(status.dnr())
 }
 
-const WRONG_CONNECTS: [Wrong; 22] = [
+const WRONG_CONNECTS: [Wrong; 21] = [
     Wrong {
         name: "row 26: an I/O command",
         spoil: |sqe, _| sqe.opcode = nvm::WRITE,
@@ -456,11 +456,6 @@ const WRONG_CONNECTS: [Wrong; 22] = [
             data.cntlid = 0xfff0.into();
         },
         reject: ConnectReject::CNTLID,
-    },
-    Wrong {
-        name: "KATO on an I/O queue",
-        spoil: |sqe, _| sqe.cdw10 = (1 << 16).into(),
-        reject: ConnectReject::KATO,
     },
     Wrong {
         name: "row 32: SQSIZE 0",

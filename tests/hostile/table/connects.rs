@@ -366,6 +366,11 @@ pub(crate) const ROWS: &[Row] = &[
                 sqe.cdw14 = u32::MAX.into();
                 sqe.cdw15 = u32::MAX.into();
             }),
+            Case::new(
+                "KATO on an I/O queue, as SPDK's hosts do",
+                Act::Connect(Queue::Io, |sqe, _| sqe.cdw12 = 10_000.into()),
+                Gets::Served,
+            ),
         ],
     },
     Row {

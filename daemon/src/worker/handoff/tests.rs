@@ -68,11 +68,6 @@ fn what_the_kernel_takes_on_trust_is_judged_here() {
             ConnectReject::SQSIZE,
         ),
         (
-            "a keep-alive timeout on an I/O queue",
-            |it| it.connect.kato = Duration::from_secs(1),
-            ConnectReject::KATO,
-        ),
-        (
             "HPDA 32, of which the kernel keeps 132",
             |it| it.framing.send_alignment = 132,
             internal,

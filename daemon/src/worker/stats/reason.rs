@@ -45,7 +45,6 @@ label! {
         /// A queue too large or too small.
         Sqsize = "sqsize",
         /// A Keep Alive Timeout where none can be.
-        Kato = "kato",
         /// The Connect's data is not where it must be.
         Sgl = "sgl",
         /// The host may not use the subsystem.
@@ -183,7 +182,6 @@ impl From<ConnectReject> for Refusal {
             (ConnectReject::CNTLID, Self::Cntlid),
             (ConnectReject::QID, Self::Qid),
             (ConnectReject::SQSIZE, Self::Sqsize),
-            (ConnectReject::KATO, Self::Kato),
             (ConnectReject::SGL, Self::Sgl),
         ];
         let by_status = [
