@@ -51,7 +51,7 @@ fn what_the_kernel_takes_on_trust_is_judged_here() {
     assert_eq!(preflight(&mut admin.clone()), Ok(()));
     let internal = ConnectReject::status(Status::INTERNAL_ERROR.dnr());
     type Spoil = fn(&mut Handoff);
-    let cases: [(&str, Spoil, ConnectReject); 9] = [
+    let cases: [(&str, Spoil, ConnectReject); 8] = [
         (
             "a CNTLID beyond the last",
             |it| it.connect.cntlid = 0xfff0,
