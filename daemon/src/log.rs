@@ -5,7 +5,7 @@
 //! (sd-daemon(3)). The worker, which has no way to syslog, writes such lines to the monitor, which logs
 //! them for it. Text from a peer is printed only after it was parsed into a type that is
 //! printable by nature (an NQN, a number), and a line that a peer can cause at will stands behind
-//! a [`Quota`].
+//! a [`Quota`], or is one of the worker's [`crate::worker::lines`].
 
 #![forbid(unsafe_code)]
 
@@ -162,6 +162,9 @@ impl Drop for JournalLine {
         let _ = io::stderr().write_all(&line);
     }
 }
+
+/// Lines of each kind that peers can cause in a second, unless the operator says otherwise.
+pub const LOG_RATE: u32 = 5;
 
 /// So many lines in so much time, for one place that logs. The rest is counted.
 #[derive(Debug)]

@@ -77,6 +77,12 @@ fn what_is_left_out_has_its_default() {
             negotiation_time: Duration::from_secs(10),
             negotiations: count(2048),
             negotiations_per_address: count(512),
+            connections: None,
+            connections_per_address: None,
+            controllers: count(65_519),
+            controllers_per_host: count(1024),
+            queues: 1024,
+            queue_entries: 1024,
         },
         sandbox: Sandbox {
             confine: Confine::Required,
@@ -85,6 +91,7 @@ fn what_is_left_out_has_its_default() {
         log: Log {
             level: LevelFilter::INFO,
             destination: None,
+            rate: 5,
         },
         metrics: Vec::new(),
     };
@@ -163,6 +170,12 @@ fn every_key_arrives() {
         negotiation_time: Duration::from_millis(500),
         negotiations: count(100),
         negotiations_per_address: count(10),
+        connections: Some(count(1000)),
+        connections_per_address: Some(count(500)),
+        controllers: count(200),
+        controllers_per_host: count(20),
+        queues: 16,
+        queue_entries: 128,
     };
     assert_eq!(config.limits, limits);
     let sandbox = Sandbox {
@@ -173,6 +186,7 @@ fn every_key_arrives() {
     let log = Log {
         level: LevelFilter::DEBUG,
         destination: Some(Destination::Stderr),
+        rate: 50,
     };
     assert_eq!(config.log, log);
     assert_eq!(config.metrics, ["127.0.0.1:9420".parse().unwrap()]);

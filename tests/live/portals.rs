@@ -106,6 +106,7 @@ fn bounds_of_negotiation_hold_from_the_next_connection_on() -> Result {
         negotiation_time: Duration::from_millis(200),
         negotiations: 4,
         negotiations_per_address: 2,
+        ..Limits::default()
     };
     stage.apply();
     silent.push(Raw::connect(stage.address(1))?);

@@ -84,6 +84,7 @@ fn each_negotiation_has_one_outcome_and_refusals_have_reasons() -> Result {
         negotiation_time: Duration::from_secs(2),
         negotiations: 3,
         negotiations_per_address: 3,
+        ..Limits::default()
     };
     let scene = Scene::with(limits, None);
     let unknown = scene.connect("nqn.2014-08.org.example:unknown", &HostOptions::default());

@@ -4,10 +4,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use nvmf_kmod::request::LunId;
+use nvmf_proto::connect::{CNTLID_MAX, MIN_ENTRIES};
 use serde::Deserialize;
 
 use super::entry::Refusal;
@@ -15,6 +17,7 @@ use super::model::HIGHEST_NSID;
 use super::problem::quoted;
 use crate::cli::value::{ValueError, maxh2cdata, size, time};
 use crate::engine::backend::ram::RamSize;
+use crate::worker::snapshot::{MAX_IO_ENTRIES, MAX_IO_QUEUES};
 
 /// The size of a RAM disk.
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -175,6 +178,58 @@ impl TryFrom<i64> for Count {
     }
 }
 
+/// How many controllers.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "i64")]
+pub(super) struct Controllers(pub(super) NonZeroUsize);
+
+impl TryFrom<i64> for Controllers {
+    type Error = Refusal;
+
+    fn try_from(number: i64) -> Result<Self, Refusal> {
+        counted(number, "number of controllers", CNTLID_MAX.into()).map(Self)
+    }
+}
+
+/// How many I/O queues.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "i64")]
+pub(super) struct Queues(pub(super) u16);
+
+impl TryFrom<i64> for Queues {
+    type Error = Refusal;
+
+    fn try_from(number: i64) -> Result<Self, Refusal> {
+        between(number, "number of I/O queues", 1, MAX_IO_QUEUES).map(Self)
+    }
+}
+
+/// How many entries of a queue.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "i64")]
+pub(super) struct QueueEntries(pub(super) u32);
+
+impl TryFrom<i64> for QueueEntries {
+    type Error = Refusal;
+
+    fn try_from(number: i64) -> Result<Self, Refusal> {
+        between(number, "number of entries", MIN_ENTRIES, MAX_IO_ENTRIES).map(Self)
+    }
+}
+
+/// How many log lines a second.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "i64")]
+pub(super) struct Rate(pub(super) u32);
+
+impl TryFrom<i64> for Rate {
+    type Error = Refusal;
+
+    fn try_from(number: i64) -> Result<Self, Refusal> {
+        between(number, "number of lines a second", 1, 10_000).map(Self)
+    }
+}
+
 const SIZE_EXAMPLE: &str =
     "a whole number, with k, m, g, t or p behind it if need be, as in \"1g\"";
 
@@ -183,6 +238,21 @@ const TIME_MAX: Duration = Duration::from_secs(300);
 
 fn bytes(text: &str) -> Result<u64, Refusal> {
     size(text).map_err(|_| Refusal::new(format!("{} is no size", quoted(text)), SIZE_EXAMPLE))
+}
+
+fn between<N>(number: i64, what: &str, least: N, most: N) -> Result<N, Refusal>
+where
+    N: TryFrom<i64> + PartialOrd + Copy + Display,
+{
+    let counted = N::try_from(number).ok();
+    counted
+        .filter(|it| (least..=most).contains(it))
+        .ok_or_else(|| {
+            Refusal::new(
+                format!("{number} is no {what}"),
+                format!("from {least} to {most}"),
+            )
+        })
 }
 
 fn counted(number: i64, what: &str, most: u32) -> Result<NonZeroUsize, Refusal> {

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nvmf_kmod::request::LunId;
+use nvmf_proto::connect::CNTLID_MAX;
 use nvmf_proto::nqn::Nqn;
 use serde::{Deserialize, Serialize};
 use tracing::level_filters::LevelFilter;
@@ -23,7 +24,9 @@ pub use crate::confinement::Confine;
 use crate::engine::backend::DeviceSpec;
 use crate::engine::backend::ram::RamSize;
 use crate::identity::NamespaceIds;
+use crate::log::LOG_RATE;
 use crate::worker::admission::NEGOTIATION_TIME;
+use crate::worker::snapshot::{MAX_IO_ENTRIES, MAX_IO_QUEUES};
 
 /// A whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -303,6 +306,18 @@ pub struct Limits {
     pub negotiations: NonZeroUsize,
     /// Connections in negotiation from one IPv4 address or IPv6 /64; no more than in all.
     pub negotiations_per_address: NonZeroUsize,
+    /// Connections in all, in negotiation or served; else as many as there are descriptors for.
+    pub connections: Option<NonZeroUsize>,
+    /// Connections from one IPv4 address or IPv6 /64, no more than in all; else most of them.
+    pub connections_per_address: Option<NonZeroUsize>,
+    /// Controllers of ours, discovery's too.
+    pub controllers: NonZeroUsize,
+    /// Those of one host; no more than in all.
+    pub controllers_per_host: NonZeroUsize,
+    /// I/O queues that a controller of ours may have.
+    pub queues: u16,
+    /// Entries that such a queue may have.
+    pub queue_entries: u32,
 }
 
 impl Default for Limits {
@@ -312,6 +327,12 @@ impl Default for Limits {
             negotiation_time: NEGOTIATION_TIME,
             negotiations: NEGOTIATIONS,
             negotiations_per_address: NEGOTIATIONS_PER_ADDRESS,
+            connections: None,
+            connections_per_address: None,
+            controllers: CONTROLLERS,
+            controllers_per_host: CONTROLLERS_PER_HOST,
+            queues: MAX_IO_QUEUES,
+            queue_entries: MAX_IO_ENTRIES,
         }
     }
 }
@@ -341,6 +362,8 @@ pub struct Log {
     pub level: LevelFilter,
     /// Where to; else to standard error in the foreground, and to syslog in the background.
     pub destination: Option<Destination>,
+    /// Lines of each kind that peers can cause, in a second.
+    pub rate: u32,
 }
 
 impl Default for Log {
@@ -348,6 +371,7 @@ impl Default for Log {
         Self {
             level: LevelFilter::INFO,
             destination: None,
+            rate: LOG_RATE,
         }
     }
 }
@@ -375,5 +399,9 @@ pub const MAXH2CDATA: u32 = 256 << 10;
 /// can move from one to the other.
 pub const HIGHEST_NSID: u32 = nvmf_sys::NVMF_NN;
 
+/// As many as there are identifiers.
+const CONTROLLERS: NonZeroUsize = NonZeroUsize::new(CNTLID_MAX as usize).unwrap();
+/// More than a host with many paths to many subsystems has.
+const CONTROLLERS_PER_HOST: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 const NEGOTIATIONS: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
 const NEGOTIATIONS_PER_ADDRESS: NonZeroUsize = NonZeroUsize::new(512).unwrap();

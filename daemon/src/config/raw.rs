@@ -11,7 +11,9 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::amount::{BlockSize, Count, Lun, Maxh2cdata, Nsid, Ram, Threads, Time};
+use super::amount::{
+    BlockSize, Controllers, Count, Lun, Maxh2cdata, Nsid, QueueEntries, Queues, Ram, Rate, Threads, Time,
+};
 use super::entry::Entry;
 use super::model::{Destination, Digest, Mode, Show, SqFlowControl};
 use super::word::{
@@ -111,6 +113,12 @@ pub(super) struct Limits {
     pub(super) negotiation_time: Entry<Time>,
     pub(super) negotiations: Entry<Count>,
     pub(super) negotiations_per_address: Entry<Count>,
+    pub(super) connections: Entry<Count>,
+    pub(super) connections_per_address: Entry<Count>,
+    pub(super) controllers: Entry<Controllers>,
+    pub(super) controllers_per_host: Entry<Controllers>,
+    pub(super) queues: Entry<Queues>,
+    pub(super) queue_entries: Entry<QueueEntries>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -127,6 +135,7 @@ pub(super) struct Sandbox {
 pub(super) struct Log {
     pub(super) level: Entry<Level>,
     pub(super) destination: Entry<Destination>,
+    pub(super) rate: Entry<Rate>,
 }
 
 #[derive(Debug, Default, Deserialize)]

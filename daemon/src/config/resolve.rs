@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use nvmf_proto::nqn::Nqn;
 use toml::Spanned;
 
-use super::amount::{Count, Maxh2cdata};
+use super::amount::{Controllers, Count, Maxh2cdata};
 use super::entry::Entry;
 use super::model::{
     Config, Digest, IO_PORT, Limits, Log, MAXH2CDATA, Portal, Sandbox, SqFlowControl,
@@ -198,12 +198,39 @@ impl<'r> Resolver<'r> {
             let span = limits.negotiations_per_address.span();
             self.findings.error(span, what, hint);
         }
+        let connections = value(&limits.connections);
+        let from_one = value(&limits.connections_per_address);
+        if let (Some(all), Some(from_one)) = (connections, from_one)
+            && from_one > all
+        {
+            let what = format!("{from_one} from one address are more than {all} in all");
+            let span = limits.connections_per_address.span();
+            self.findings
+                .error(span, what, "lower it, or raise connections");
+        }
+        let value = |count: &Entry<Controllers>| count.given().map(|count| count.0);
+        let controllers = value(&limits.controllers).unwrap_or(default.controllers);
+        let per_host = value(&limits.controllers_per_host)
+            .unwrap_or(default.controllers_per_host.min(controllers));
+        if per_host > controllers {
+            let what = format!("{per_host} of one host are more than {controllers} in all");
+            let span = limits.controllers_per_host.span();
+            self.findings
+                .error(span, what, "lower it, or raise controllers");
+        }
         let time = limits.negotiation_time.given();
+        let entries = limits.queue_entries.given();
         Limits {
             threads: limits.threads.given().map(|threads| threads.0),
             negotiation_time: time.map_or(default.negotiation_time, |time| time.0),
             negotiations,
             negotiations_per_address: per_address,
+            connections,
+            connections_per_address: from_one,
+            controllers,
+            controllers_per_host: per_host,
+            queues: limits.queues.given().map_or(default.queues, |it| it.0),
+            queue_entries: entries.map_or(default.queue_entries, |it| it.0),
         }
     }
 
@@ -255,6 +282,7 @@ fn log(file: &raw::File) -> Log {
     Log {
         level: log.level.given().map_or(default.level, |&it| it.into()),
         destination: log.destination.given().copied(),
+        rate: log.rate.given().map_or(default.rate, |it| it.0),
     }
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::model::Show;
 use crate::confinement::Confinement;
+use crate::worker::limits::Limit;
 
 /// The version of this protocol, which both sides name. It moves when a script that reads `--json`
 /// would have to.
@@ -165,12 +166,28 @@ pub struct Status {
     pub refused: u64,
     /// Connections in negotiation.
     pub negotiating: u64,
+    /// How much of what is limited is used.
+    pub limits: Vec<LimitUse>,
     /// Where it listens.
     pub portals: Vec<Portal>,
     /// How it answers discovery.
     pub discovery: Discovery,
     /// What it serves.
     pub subsystems: Vec<Subsystem>,
+}
+
+/// How much of something limited is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitUse {
+    /// The limit: a key of the configuration, or `descriptors`.
+    pub limit: Limit,
+    /// How much is used; of what one address, host or controller can have, the most that any has. None:
+    /// it is not known.
+    pub used: Option<u64>,
+    /// How much there may be.
+    pub most: u64,
+    /// How often that was met since the worker started.
+    pub met: u64,
 }
 
 /// The process that serves.

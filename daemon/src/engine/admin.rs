@@ -28,11 +28,10 @@ use super::pool::{Job, Task};
 use super::session::Session;
 use crate::worker::close::CloseReason;
 use crate::worker::connection::Turn;
+use crate::worker::limits::Limit;
 use crate::worker::message::Message;
 use crate::worker::registry::Association;
-use crate::worker::snapshot::{
-    IO_IN_CAPSULE, MAX_ADMIN_ENTRIES, MAX_IO_ENTRIES, MAX_IO_QUEUES, MAX_TRANSFER,
-};
+use crate::worker::snapshot::{IO_IN_CAPSULE, MAX_ADMIN_ENTRIES, MAX_TRANSFER};
 use crate::worker::{discovery, route};
 
 /// What a host has, after it lost an I/O queue, to reset or shut down the controller in order. Hosts
@@ -78,9 +77,9 @@ impl Admin {
             model: MODEL.into(),
             firmware: env!("CARGO_PKG_VERSION").into(),
             hostid: connect.hostid,
-            max_io_entries: MAX_IO_ENTRIES,
+            max_io_entries: association.max_io_entries,
             max_admin_entries: MAX_ADMIN_ENTRIES,
-            max_io_queues: MAX_IO_QUEUES,
+            max_io_queues: association.max_io_queues,
             max_transfer: MAX_TRANSFER,
             in_capsule: IO_IN_CAPSULE,
             kato: connect.kato,
@@ -333,6 +332,11 @@ impl Session {
                     association.kato.store(kato, Ordering::Relaxed);
                     if write.feature == Feature::NumberOfQueues {
                         association.admit(granted);
+                        // Both numbers are 0's based.
+                        let [low, high, ..] = sqe.cdw11.get().to_le_bytes();
+                        if u16::from_le_bytes([low, high]) >= association.max_io_queues {
+                            self.stats.limits.count(Limit::Queues);
+                        }
                     }
                 }
                 self.complete(tag, completion);

@@ -7,14 +7,14 @@
 #![forbid(unsafe_code)]
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::model::{Destination, Digest, Show, SqFlowControl};
 use crate::confinement::{Confinement, Order};
-use crate::control::message::{Refusal, Session, Whose};
+use crate::control::message::{LimitUse, Refusal, Session, Whose};
 use crate::engine::backend::Facts;
+use crate::worker::snapshot::Limits;
 
 /// What the monitor says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,6 +57,8 @@ pub enum ToWorker {
     Drain(bool),
     /// Answered by [`ToMonitor::Counts`].
     Count,
+    /// Answered by [`ToMonitor::Limits`].
+    Limits,
     /// Answered by [`ToMonitor::Sessions`].
     Sessions,
     /// Answered by [`ToMonitor::Refusals`].
@@ -80,12 +82,8 @@ pub struct Begin {
     pub label: Option<String>,
     /// Threads that serve connections. Only the first one counts.
     pub threads: usize,
-    /// From accept to the end of negotiation.
-    pub negotiation_time: Duration,
-    /// Connections in negotiation, in all.
-    pub negotiations: usize,
-    /// The same from one source.
-    pub negotiations_per_address: usize,
+    /// How much peers can hold.
+    pub limits: Limits,
 }
 
 /// A place where hosts connect.
@@ -183,6 +181,8 @@ pub enum ToMonitor {
         /// Connections that were refused.
         refused: u64,
     },
+    /// How much of what is limited is used: each limit once.
+    Limits(Vec<LimitUse>),
     /// Some of the sessions.
     Sessions {
         /// At most [`PART_MAX`].

@@ -17,8 +17,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use tracing::error;
 
+use crate::control::message::LimitUse;
 use crate::worker::Shared;
 use crate::worker::figures::{Figures, SubsystemFigures};
+use crate::worker::lines::Lines;
 use crate::worker::stats::Stats;
 use crate::worker::stats::tally::{Label, Tally};
 
@@ -51,9 +53,12 @@ struct Collected(Arc<Shared>);
 impl Collector for Collected {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let (stats, figures) = (&self.0.stats, self.0.figures());
+        let limits = self.0.limits();
         let mut families = Families(encoder);
         families.daemon(stats)?;
         families.connections(stats, &figures)?;
+        families.limits(&limits)?;
+        families.log(&self.0.lines)?;
         families.handoffs(stats, &figures)?;
         families.associations(stats, &figures)?;
         families.io(&figures)
@@ -121,6 +126,37 @@ impl Families<'_> {
             "Queues served here that ended.",
             "reason",
             &stats.endings,
+        )
+    }
+
+    fn limits(&mut self, limits: &[LimitUse]) -> fmt::Result {
+        let help = "What there may be of something.";
+        let mut family = self.family("limit", help, None, MetricType::Gauge)?;
+        for it in limits {
+            let labels = [("limit", it.limit.name())];
+            family.encode_family(&labels)?.encode_gauge(&it.most)?;
+        }
+        let help = "How much of that is used.";
+        let mut family = self.family("limit_used", help, None, MetricType::Gauge)?;
+        for it in limits {
+            let labels = [("limit", it.limit.name())];
+            if let Some(used) = it.used {
+                family.encode_family(&labels)?.encode_gauge(&used)?;
+            }
+        }
+        let help = "How often there was no more.";
+        let mut family = self.family("limit_met", help, None, MetricType::Counter)?;
+        limits
+            .iter()
+            .try_for_each(|it| labelled(&mut family, &[("limit", it.limit.name())], it.met))
+    }
+
+    fn log(&mut self, lines: &Lines) -> fmt::Result {
+        self.tally(
+            "log_lines_left_out",
+            "Log lines of hosts that were too many.",
+            "kind",
+            &lines.left_out,
         )
     }
 

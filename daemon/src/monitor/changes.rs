@@ -322,6 +322,19 @@ impl Steps {
         ) {
             self.add(Effect::NewConnections, "change the limits of negotiations");
         }
+        if (old.connections, old.connections_per_address)
+            != (new.connections, new.connections_per_address)
+        {
+            self.add(Effect::NewConnections, "change the limits of connections");
+        }
+        if (old.controllers, old.controllers_per_host)
+            != (new.controllers, new.controllers_per_host)
+        {
+            self.add(Effect::NewConnections, "change the limits of controllers");
+        }
+        if (old.queues, old.queue_entries) != (new.queues, new.queue_entries) {
+            self.add(Effect::NewConnections, "change the limits of queues");
+        }
         if old.threads != new.threads {
             self.add(Effect::NextStart, "change the number of threads");
         }
@@ -331,6 +344,11 @@ impl Steps {
         if before.log.level != after.log.level {
             let level = after.log.level;
             self.add(Effect::Nothing, format!("log at level {level}"));
+        }
+        if before.log.rate != after.log.rate {
+            let rate = after.log.rate;
+            let what = format!("log {rate} lines of hosts a second, of each kind");
+            self.add(Effect::Nothing, what);
         }
         if before.log.destination != after.log.destination {
             self.add(Effect::NextStart, "log elsewhere");

@@ -16,10 +16,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::subprocess::{Role, Subprocess, printable};
 use crate::confinement::{Confinement, Order};
-use crate::control::message::{Refusal, Refusals, Session, Whose};
+use crate::control::message::{LimitUse, Refusal, Refusals, Session, Whose};
 use crate::ipc::message::PART_MAX;
 use crate::ipc::{ToMonitor, ToWorker};
 use crate::os::{self, Purpose};
+use crate::worker::limits::Limit;
+use crate::worker::stats::tally::Label;
 
 /// Why a worker is of no use any more.
 #[derive(Debug, thiserror::Error)]
@@ -177,6 +179,16 @@ impl Child {
             return Err(Lost::Nonsense);
         };
         Ok((negotiating, refused))
+    }
+
+    /// How much is used of what is limited.
+    pub(super) fn limits(&self) -> Result<Vec<LimitUse>, Lost> {
+        self.tell(&ToWorker::Limits, None)?;
+        let ToMonitor::Limits(limits) = self.answer(Instant::now() + ANSWER_TIME)? else {
+            return Err(Lost::Nonsense);
+        };
+        let known = limits.iter().map(|it| it.limit).eq(Limit::ALL.iter().copied());
+        known.then_some(limits).ok_or(Lost::Nonsense)
     }
 
     /// Its sessions.

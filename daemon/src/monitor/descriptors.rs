@@ -5,6 +5,11 @@
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{info, warn};
 
+use super::resources::Resources;
+use super::supply::threads;
+use crate::config::Config;
+use crate::worker::snapshot::Limits;
+
 /// Takes as many as the system gives. The worker inherits them.
 pub(super) fn raise_limit() {
     // Not being given more is no reason not to start; the acceptor says when it runs out.
@@ -13,25 +18,72 @@ pub(super) fn raise_limit() {
     }
 }
 
-/// Says how many there are, and whether that is little: when so many connections are in negotiation,
-/// and nobody is connected yet, there must be some left.
-pub(super) fn tell(negotiations: usize) {
-    // FreeBSD: kern.maxfilesperproc cuts what is asked for, and nothing fails.
-    let Ok((granted, _)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+/// How much peers can hold by this configuration, which needs these resources.
+pub(super) fn limits(config: &Config, resources: &Resources) -> Limits {
+    let descriptors = descriptors().unwrap_or(usize::MAX);
+    let room = room(descriptors, our_own(config, resources));
+    Limits {
+        descriptors,
+        ..Limits::of(&config.limits, &config.log, room)
+    }
+}
+
+/// Says how many there are, and whether that is little: for as many connections as the operator wants, or
+/// for as many as may be in negotiation while nobody is connected yet.
+pub(super) fn tell(config: &Config, resources: &Resources) {
+    let Some(descriptors) = descriptors() else {
         return;
     };
-    let descriptors = usize::try_from(granted).unwrap_or(usize::MAX);
-    if descriptors < negotiations.saturating_add(OUR_OWN) {
+    let room = room(descriptors, our_own(config, resources));
+    let (wanted, what) = match config.limits.connections {
+        Some(connections) => (connections, "connections"),
+        None => (config.limits.negotiations, "negotiations"),
+    };
+    if room < wanted.get() {
         warn!(
             descriptors,
-            negotiations,
+            wanted = wanted.get(),
             "few descriptors, and every connection takes one: raise their limit, or allow fewer \
-             negotiations"
+             {what}"
         );
     } else {
         info!(descriptors, "as many may be open, one for each connection");
     }
 }
 
-/// What is not a connection: listeners, storage, polls, the log.
-const OUR_OWN: usize = 128;
+fn descriptors() -> Option<usize> {
+    // FreeBSD: kern.maxfilesperproc cuts what is asked for, and nothing fails.
+    let (granted, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    Some(usize::try_from(granted).unwrap_or(usize::MAX))
+}
+
+/// What is left of `descriptors` for connections. Where there are hardly any, half of them: then a
+/// configuration that has much of its own does with less to spare.
+fn room(descriptors: usize, our_own: usize) -> usize {
+    let left = descriptors.saturating_sub(our_own);
+    left.max(descriptors / 2).max(1)
+}
+
+/// What the worker has open that is no connection, and twice: a reload opens the next before it closes
+/// the last.
+fn our_own(config: &Config, resources: &Resources) -> usize {
+    let storage = resources.storage.iter().count();
+    let listeners = resources.portals.len() + resources.metrics.len();
+    OTHERS + 2 * (threads(config) + storage + listeners)
+}
+
+/// The log, polls, readers of metrics, connections that are about to be closed.
+const OTHERS: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_room_for_what_else_is_open() {
+        assert_eq!(room(65_536, 140), 65_396);
+        assert_eq!(room(200, 140), 100);
+        assert_eq!(room(80, 140), 40);
+        assert_eq!(room(1, 140), 1);
+    }
+}

@@ -168,7 +168,7 @@ impl Monitor<'_> {
                 return Err(error);
             }
         };
-        descriptors::tell(self.config.limits.negotiations.get());
+        descriptors::tell(&self.config, &self.resources);
         let end = self.serve(&signals, &questions);
         self.end(end, &signals, questions, server)
     }

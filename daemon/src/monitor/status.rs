@@ -28,6 +28,7 @@ impl Monitor<'_> {
         let traffic = kernel.and_then(|kernel| kernel.traffic().ok());
         let traffic = traffic.unwrap_or_default();
         let (negotiating, refused) = self.ask(Child::counts).unwrap_or_default();
+        let limits = self.ask(Child::limits).unwrap_or_default();
         let count = |nqn: &str| {
             let of_it = sessions.iter().filter(|it| it.subsystem == nqn);
             u64::try_from(of_it.count()).unwrap_or(u64::MAX)
@@ -53,6 +54,7 @@ impl Monitor<'_> {
             log: self.verbosity.get().to_string(),
             refused,
             negotiating,
+            limits,
             portals: bound.map(|it| portal(&self.config, it)).collect(),
             discovery: discovery(&self.config),
             subsystems: self

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nvmf_proto::nqn::Nqn;
 
 use super::child::{Child, Lost};
-use super::kernel;
+use super::{descriptors, kernel};
 use super::resources::{Bound, Resources};
 use crate::config::Config;
 use crate::config::model::{self, Hosts, Namespaces, Subsystem};
@@ -60,16 +60,13 @@ impl Supply<'_> {
     }
 
     fn deliver(&self, to: &Delivery<'_>) -> Result<(), Lost> {
-        let limits = &self.config.limits;
         let begin = Begin {
             generation: self.generation,
             discovery_nqn: discovery_nqn(self.config, None).to_string(),
             show: self.config.discovery.show,
             label: self.config.discovery.label.clone(),
-            threads: limits.threads.unwrap_or_else(cores).get(),
-            negotiation_time: limits.negotiation_time,
-            negotiations: limits.negotiations.get(),
-            negotiations_per_address: limits.negotiations_per_address.get(),
+            threads: threads(self.config),
+            limits: descriptors::limits(self.config, self.resources),
         };
         to.tell(&ToWorker::Begin(begin), None)?;
         for bound in &self.resources.portals {
@@ -207,8 +204,10 @@ fn purpose(facts: Facts) -> Purpose {
     }
 }
 
-fn cores() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+/// Threads that serve connections.
+pub(super) fn threads(config: &Config) -> usize {
+    let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    config.limits.threads.unwrap_or_else(cores).get()
 }
 
 /// What all pieces together may take to be taken.

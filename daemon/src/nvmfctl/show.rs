@@ -14,8 +14,9 @@ use super::table::{Cell, Paint, Side, Table, Tone};
 use crate::config::model::Show;
 use crate::confinement::Confinement;
 use crate::control::message::{
-    Effect, Mode, Plan, Portal, Referral, Refusals, Session, Sessions, Status, Subsystem,
+    Effect, LimitUse, Mode, Plan, Portal, Referral, Refusals, Session, Sessions, Status, Subsystem,
 };
+use crate::worker::stats::tally::Label;
 
 /// How the daemon is, and what it serves, at `now` in seconds since 1970.
 pub(super) fn status(status: &Status, now: u64, paint: Paint) -> String {
@@ -74,6 +75,10 @@ pub(super) fn status(status: &Status, now: u64, paint: Paint) -> String {
         status.negotiating, status.refused
     ));
     text.push(format!("log: {}", printable(&status.log)));
+    if !status.limits.is_empty() {
+        text.push(String::new());
+        text.extend(limits(&status.limits).lines("", paint));
+    }
     if !status.portals.is_empty() {
         text.push(String::new());
         text.extend(portals(&status.portals).lines("", paint));
@@ -104,6 +109,28 @@ fn confinement_of(confinement: &Confinement, paint: Paint) -> String {
         }
         false => paint.tone(&format!("  NOT CONFINED{user}{lacks}"), Tone::Bad),
     }
+}
+
+fn limits(limits: &[LimitUse]) -> Table {
+    let mut table = Table::new(&[
+        ("LIMIT", Side::Left),
+        ("USED", Side::Right),
+        ("OF", Side::Right),
+        ("MET", Side::Right),
+    ]);
+    for limit in limits {
+        let tone = match limit.met {
+            0 => Tone::Plain,
+            _ => Tone::Notable,
+        };
+        table.row([
+            limit.limit.name().into(),
+            Cell::maybe(limit.used),
+            limit.most.to_string().into(),
+            Cell::toned(&limit.met.to_string(), tone),
+        ]);
+    }
+    table
 }
 
 fn portals(portals: &[Portal]) -> Table {

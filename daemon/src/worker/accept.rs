@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::TcpListener as StdListener;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,14 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry as Poller, Token, Waker};
 use nix::errno::Errno;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::Shared;
+use super::admission::Admitted;
+use super::close::CloseReason;
+use super::limits::Limit;
+use super::lines::Kind;
 use super::message::{Accepted, Message, WAKER};
-use crate::log::{Quota, told};
 
 /// Accepted in one go before the other listeners have their turn.
 const BATCH: usize = 64;
@@ -26,8 +29,8 @@ const BATCH: usize = 64;
 /// What to wait when the system has no descriptor or memory for another connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Lines that say so. Peers cause them at will.
-static EXHAUSTED: Quota = Quota::new(1, Duration::from_secs(10));
+/// How long there must have been enough of both until that is said.
+const CALM: Duration = Duration::from_secs(1);
 
 /// The listeners and whom to give connections to.
 pub(super) struct Acceptor {
@@ -35,13 +38,23 @@ pub(super) struct Acceptor {
     wishes: Receiver<Wish>,
     listeners: HashMap<u16, TcpListener>,
     shared: Arc<Shared>,
+    exhaustion: Option<Exhaustion>,
+}
+
+/// A time in which the system has no descriptor or memory for another connection: those that wait stay in
+/// their listener's queue.
+#[derive(Debug, Clone, Copy)]
+struct Exhaustion {
+    since: Instant,
+    /// When it last showed.
+    last: Instant,
 }
 
 /// Reaches an [`Acceptor`] that runs.
 #[derive(Debug)]
 pub(super) struct Accepting {
     poller: Poller,
-    waker: Waker,
+    waker: Arc<Waker>,
     wishes: Sender<Wish>,
 }
 
@@ -94,7 +107,8 @@ impl Acceptor {
         shared: Arc<Shared>,
     ) -> io::Result<(Self, Accepting)> {
         let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), WAKER)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        shared.lines.wake(Arc::clone(&waker));
         let Ready(listeners) = prepare(poll.registry(), listeners)?;
         let (sender, wishes) = unbounded();
         let accepting = Accepting {
@@ -107,6 +121,7 @@ impl Acceptor {
             wishes,
             listeners: listeners.into_iter().collect(),
             shared,
+            exhaustion: None,
         };
         Ok((acceptor, accepting))
     }
@@ -117,11 +132,9 @@ impl Acceptor {
         // Listeners that may have more than was taken; edges do not come again for it.
         let mut waiting: Vec<u16> = Vec::new();
         loop {
-            let timeout = if waiting.is_empty() {
-                None
-            } else {
-                Some(Duration::ZERO)
-            };
+            let now = Instant::now();
+            let told = self.shared.lines.tell(now);
+            let timeout = self.timeout(&waiting, told, now);
             if let Err(error) = self.poll.poll(&mut events, timeout) {
                 if error.kind() != io::ErrorKind::Interrupted {
                     error!(%error, "waiting for connections failed");
@@ -149,7 +162,25 @@ impl Acceptor {
                 }
             }
             waiting.retain(|&portal| self.accept_batch(portal));
+            self.recover(Instant::now());
         }
+    }
+
+    /// How long there is nothing to do without an event.
+    fn timeout(&self, waiting: &[u16], told: Option<Instant>, now: Instant) -> Option<Duration> {
+        let next = match self.exhaustion {
+            Some(it) if waiting.is_empty() => Some(it.last + CALM),
+            Some(it) => Some(it.last + EXHAUSTED_PAUSE),
+            None if waiting.is_empty() => None,
+            None => return Some(Duration::ZERO),
+        };
+        let next = next.into_iter().chain(told).min()?;
+        let left = next.saturating_duration_since(now);
+        // Rounded up: a poll that wakes a moment early would spin until then.
+        Some(match left.is_zero() {
+            true => left,
+            false => left + Duration::from_millis(1),
+        })
     }
 
     fn replace(&mut self, new: Vec<(u16, TcpListener)>) {
@@ -162,20 +193,24 @@ impl Acceptor {
     }
 
     /// Whether there may be more.
-    fn accept_batch(&self, portal: u16) -> bool {
+    fn accept_batch(&mut self, portal: u16) -> bool {
+        let now = Instant::now();
+        if self.exhaustion.is_some_and(|it| now < it.last + EXHAUSTED_PAUSE) {
+            return true;
+        }
         let Some(listener) = self.listeners.get(&portal) else {
             return false;
         };
         for _ in 0..BATCH {
             match listener.accept() {
                 Ok((stream, peer)) => self.deal(portal, stream, peer),
-                Err(error) => return survive(&error),
+                Err(error) => return self.survive(&error, now),
             }
         }
         true
     }
 
-    fn deal(&self, portal: u16, stream: TcpStream, peer: std::net::SocketAddr) {
+    fn deal(&self, portal: u16, stream: TcpStream, peer: SocketAddr) {
         let reactors = &self.shared.reactors;
         let Some((index, reactor)) = reactors
             .iter()
@@ -185,8 +220,17 @@ impl Acceptor {
             return;
         };
         let limits = self.shared.served.load().limits;
-        let (place, evicted) = self.shared.admission.enter(peer.ip(), index, &limits);
+        let entered = self.shared.admission.enter(peer.ip(), index, &limits);
+        let Admitted {
+            place,
+            seat,
+            evicted,
+        } = match entered {
+            Ok(admitted) => admitted,
+            Err(limit) => return self.refuse(peer, limit),
+        };
         for evicted in evicted {
+            self.shared.stats.limits.count(evicted.limit);
             if let Some(owner) = reactors.get(evicted.reactor) {
                 owner.send(Message::Evict(evicted.id));
             }
@@ -198,7 +242,63 @@ impl Acceptor {
             peer,
             portal,
             place,
+            seat,
         })));
+    }
+
+    /// Takes note of a connection that is closed at once.
+    fn refuse(&self, peer: SocketAddr, limit: Limit) {
+        let reason = CloseReason::Limit(limit);
+        self.shared.stats.limits.count(limit);
+        self.shared.stats.refusals.count(reason.into());
+        self.shared.refusals.note(peer, reason, None);
+        if self.shared.lines.admit(Kind::Refused, Instant::now()) {
+            warn!(%peer, %reason, "refused");
+        }
+    }
+
+    /// Whether there may be more after accept failed.
+    fn survive(&mut self, error: &io::Error, now: Instant) -> bool {
+        let passing = [
+            io::ErrorKind::ConnectionAborted,
+            io::ErrorKind::Interrupted,
+            io::ErrorKind::HostUnreachable,
+            io::ErrorKind::NetworkUnreachable,
+            io::ErrorKind::NetworkDown,
+        ];
+        if error.kind() == io::ErrorKind::WouldBlock {
+            return false;
+        }
+        // The peer was gone before we came; Linux says here why.
+        if passing.contains(&error.kind()) {
+            if self.shared.lines.admit(Kind::Closed, now) {
+                debug!(%error, "a connection ended before it was accepted");
+            }
+            return true;
+        }
+        let since = self.exhaustion.map(|it| it.since);
+        if since.is_none() {
+            self.shared.stats.limits.count(Limit::Descriptors);
+            if error.raw_os_error() == Some(Errno::EMFILE as i32) {
+                warn!("every descriptor is taken, and hosts wait: raise the limit");
+            } else {
+                warn!(%error, "cannot take in connections, and hosts wait; trying again");
+            }
+        }
+        self.exhaustion = Some(Exhaustion {
+            since: since.unwrap_or(now),
+            last: now,
+        });
+        true
+    }
+
+    /// Says so when accept has not failed for a while.
+    fn recover(&mut self, now: Instant) {
+        let over = |it: &mut Exhaustion| now >= it.last + CALM;
+        if let Some(it) = self.exhaustion.take_if(over) {
+            let seconds = it.last.saturating_duration_since(it.since).as_secs();
+            info!(seconds, "connections are taken in again");
+        }
     }
 }
 
@@ -228,33 +328,4 @@ fn prepare(poller: &Poller, listeners: Vec<(u16, StdListener)>) -> io::Result<Re
 fn forget(poller: &Poller, listener: &mut TcpListener) {
     // It was in; nothing is left to say if it is not.
     let _ = poller.deregister(listener);
-}
-
-/// Whether to go on at once after accept failed.
-fn survive(error: &io::Error) -> bool {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum")]
-    match error.kind() {
-        io::ErrorKind::WouldBlock => false,
-        // The peer was gone before we came.
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {
-            debug!(%error, "a connection ended before it was accepted");
-            true
-        }
-        _ => {
-            // Out of descriptors or memory: those that wait stay in the listener's queue.
-            if let Some(suppressed) = EXHAUSTED.admit(Instant::now()) {
-                let suppressed = told(suppressed);
-                if error.raw_os_error() == Some(Errno::EMFILE as i32) {
-                    warn!(
-                        suppressed,
-                        "every descriptor is taken, and hosts wait: raise the limit"
-                    );
-                } else {
-                    warn!(suppressed, %error, "cannot take in a connection; trying again");
-                }
-            }
-            std::thread::sleep(EXHAUSTED_PAUSE);
-            true
-        }
-    }
 }

@@ -1,16 +1,20 @@
-//! How much of the daemon a peer can hold before it has said who it is.
+//! How much of the daemon a peer can hold: connections, and places among those in negotiation.
 //!
-//! Connections in negotiation are bounded in all and per source. At a bound the one that negotiates
+//! Both are bounded in all and per source. Where places are short the connection that negotiates
 //! longest makes room: a host that means it is done within milliseconds and never the oldest, so
-//! silent peers push out each other, even from behind the same address.
+//! silent peers push out each other, even from behind the same address. Where connections are short
+//! one in negotiation makes room too, for what is served stays. Only where none is, or its own source
+//! has all that it may, the newest is refused: at once, so that its host can try another path, and
+//! not left in the listener's queue, where it would wait behind a flood.
 
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::limits::Limit;
 use super::snapshot::Limits;
 
 /// From accept to the end of negotiation, however slowly the bytes come, unless the operator says
@@ -20,19 +24,28 @@ pub const NEGOTIATION_TIME: Duration = Duration::from_secs(10);
 /// What a peer that was refused or terminated has to read the reason and close.
 pub const CLOSING_TIME: Duration = Duration::from_secs(5);
 
-/// Counts connections whose negotiation has not succeeded.
+/// Connections that had to make room, and are closed soon, beyond as many as there may be. Their
+/// descriptors are among those that the monitor keeps back.
+const LEAVING_MAX: usize = 64;
+
+/// Counts connections, and those whose negotiation has not succeeded.
 #[derive(Clone, Debug, Default)]
-pub struct Admission(Arc<Mutex<Pending>>);
+pub struct Admission(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
-struct Pending {
+struct State {
     /// Those in negotiation, oldest first, with their source and the reactor that has them.
-    all: BTreeMap<PlaceId, (Source, usize)>,
-    by_source: HashMap<Source, BTreeSet<PlaceId>>,
+    pending: BTreeMap<PlaceId, (Source, usize)>,
+    pending_by_source: HashMap<Source, BTreeSet<PlaceId>>,
+    /// All connections.
+    seats: usize,
+    seats_by_source: HashMap<Source, usize>,
+    /// Those that had to make room and are not closed yet.
+    leaving: HashSet<PlaceId>,
     last: u64,
 }
 
-/// Names one connection in negotiation; later ones compare greater.
+/// Names one connection; later ones compare greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PlaceId(u64);
 
@@ -51,6 +64,14 @@ pub struct Place {
     since: Instant,
 }
 
+/// A connection's seat among all of them; given back when it is dropped, with the connection.
+#[derive(Debug)]
+pub struct Seat {
+    admission: Admission,
+    id: PlaceId,
+    source: Source,
+}
+
 /// The connection that has to make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Evicted {
@@ -58,61 +79,148 @@ pub struct Evicted {
     pub id: PlaceId,
     /// The reactor that has it.
     pub reactor: usize,
+    /// For what limit's sake.
+    pub limit: Limit,
+}
+
+/// A connection that may come in.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Its place.
+    pub place: Place,
+    /// Its seat.
+    pub seat: Seat,
+    /// Those that make room for it: several do after a limit was lowered.
+    pub evicted: Vec<Evicted>,
+}
+
+/// How much there is now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Crowd {
+    /// Connections.
+    pub connections: usize,
+    /// From the source that has most.
+    pub connections_per_address: usize,
+    /// In negotiation.
+    pub negotiations: usize,
+    /// From the source that has most.
+    pub negotiations_per_address: usize,
 }
 
 impl Admission {
-    /// Takes a place for a connection from `address` that `reactor` will have. At a limit somebody
-    /// else loses theirs; several do after the limit was lowered.
-    pub fn enter(&self, address: IpAddr, reactor: usize, limits: &Limits) -> (Place, Vec<Evicted>) {
+    /// Takes a connection in from `address` that `reactor` will have. At a limit somebody else loses
+    /// their place.
+    ///
+    /// # Errors
+    /// The limit for whose sake it is refused.
+    pub fn enter(
+        &self,
+        address: IpAddr,
+        reactor: usize,
+        limits: &Limits,
+    ) -> Result<Admitted, Limit> {
         let source = Source::from(address);
-        let mut pending = self.lock();
-        let mut evicted = Vec::new();
-        while let Some(oldest) = pending.in_the_way(source, limits) {
-            evicted.extend(pending.remove(oldest));
+        let mut state = self.lock();
+        let here = state.seats_by_source.get(&source);
+        if here.is_some_and(|&count| count >= limits.connections_per_address) {
+            return Err(Limit::ConnectionsPerAddress);
         }
-        pending.last += 1;
-        let id = PlaceId(pending.last);
-        pending.all.insert(id, (source, reactor));
-        pending.by_source.entry(source).or_default().insert(id);
-        (
-            Place {
-                admission: self.clone(),
-                id,
-                since: Instant::now(),
-            },
+        let mut evicted = Vec::new();
+        while let Some((oldest, limit)) = state.in_the_way(source, limits) {
+            evicted.extend(state.evict(oldest, limit));
+        }
+        if state.seats.saturating_sub(state.leaving.len()) >= limits.connections {
+            let room = limits.connections.saturating_add(LEAVING_MAX);
+            let oldest = state.oldest_for(source).filter(|_| state.seats < room);
+            let oldest = oldest.ok_or(Limit::Connections)?;
+            evicted.extend(state.evict(oldest, Limit::Connections));
+        }
+        state.last += 1;
+        let id = PlaceId(state.last);
+        state.pending.insert(id, (source, reactor));
+        let here = state.pending_by_source.entry(source).or_default();
+        here.insert(id);
+        state.seats += 1;
+        *state.seats_by_source.entry(source).or_default() += 1;
+        drop(state);
+        let place = Place {
+            admission: self.clone(),
+            id,
+            since: Instant::now(),
+        };
+        let seat = Seat {
+            admission: self.clone(),
+            id,
+            source,
+        };
+        Ok(Admitted {
+            place,
+            seat,
             evicted,
-        )
+        })
     }
 
     /// Connections in negotiation now.
     pub fn pending(&self) -> usize {
-        self.lock().all.len()
+        self.lock().pending.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Pending> {
+    /// How much there is now.
+    pub fn crowd(&self) -> Crowd {
+        let state = self.lock();
+        let seats = state.seats_by_source.values().copied();
+        let pending = state.pending_by_source.values().map(BTreeSet::len);
+        Crowd {
+            connections: state.seats,
+            connections_per_address: seats.max().unwrap_or(0),
+            negotiations: state.pending.len(),
+            negotiations_per_address: pending.max().unwrap_or(0),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Pending {
-    /// Who must make room for one more from `source`.
-    fn in_the_way(&self, source: Source, limits: &Limits) -> Option<PlaceId> {
-        match self.by_source.get(&source) {
-            Some(here) if here.len() >= limits.negotiations_per_address => here.first().copied(),
-            _ if self.all.len() >= limits.negotiations => self.all.keys().next().copied(),
-            _ => None,
-        }
+impl State {
+    /// Who must leave its place to one more from `source`.
+    fn in_the_way(&self, source: Source, limits: &Limits) -> Option<(PlaceId, Limit)> {
+        let (oldest, limit) = match self.pending_by_source.get(&source) {
+            Some(here) if here.len() >= limits.negotiations_per_address => {
+                (here.first(), Limit::NegotiationsPerAddress)
+            }
+            _ if self.pending.len() >= limits.negotiations => {
+                (self.pending.keys().next(), Limit::Negotiations)
+            }
+            _ => return None,
+        };
+        oldest.map(|&oldest| (oldest, limit))
     }
 
-    fn remove(&mut self, id: PlaceId) -> Option<Evicted> {
-        let (source, reactor) = self.all.remove(&id)?;
-        if let Some(here) = self.by_source.get_mut(&source) {
+    /// Who makes room where connections are short: best one of the same source.
+    fn oldest_for(&self, source: Source) -> Option<PlaceId> {
+        let here = self.pending_by_source.get(&source);
+        let oldest = here.and_then(|here| here.first());
+        oldest.or_else(|| self.pending.keys().next()).copied()
+    }
+
+    fn evict(&mut self, id: PlaceId, limit: Limit) -> Option<Evicted> {
+        let reactor = self.remove(id)?;
+        self.leaving.insert(id);
+        Some(Evicted { id, reactor, limit })
+    }
+
+    /// Takes a place back. The reactor that has it, if it was not taken before.
+    fn remove(&mut self, id: PlaceId) -> Option<usize> {
+        let (source, reactor) = self.pending.remove(&id)?;
+        if let Some(here) = self.pending_by_source.get_mut(&source) {
             here.remove(&id);
             if here.is_empty() {
-                self.by_source.remove(&source);
+                self.pending_by_source.remove(&source);
             }
         }
-        Some(Evicted { id, reactor })
+        Some(reactor)
     }
 }
 
@@ -129,13 +237,34 @@ impl Place {
 
     /// Whether nobody else was given it meanwhile.
     pub fn is_held(&self) -> bool {
-        self.admission.lock().all.contains_key(&self.id)
+        self.admission.lock().pending.contains_key(&self.id)
+    }
+}
+
+impl Seat {
+    /// The name of the connection's place.
+    pub fn id(&self) -> PlaceId {
+        self.id
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.admission.lock().remove(self.id);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = self.admission.lock();
+        state.seats -= 1;
+        state.leaving.remove(&self.id);
+        if let Some(count) = state.seats_by_source.get_mut(&self.source) {
+            *count -= 1;
+            if *count == 0 {
+                state.seats_by_source.remove(&self.source);
+            }
+        }
     }
 }
 
@@ -152,86 +281,4 @@ impl From<IpAddr> for Source {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn limits() -> Limits {
-        Limits {
-            negotiations: 200,
-            negotiations_per_address: 50,
-            ..Limits::default()
-        }
-    }
-
-    #[test]
-    fn at_a_limit_the_oldest_of_the_same_source_makes_room() {
-        let admission = Admission::default();
-        let v4: IpAddr = "192.0.2.1".parse().unwrap();
-        let (other, _) = admission.enter("192.0.2.2".parse().unwrap(), 0, &limits());
-        let places: Vec<_> = (0..limits().negotiations_per_address)
-            .map(|_| admission.enter(v4, 7, &limits()))
-            .collect();
-        assert!(places.iter().all(|(_, evicted)| evicted.is_empty()));
-        let mapped = "::ffff:192.0.2.1".parse().unwrap();
-        let (_new, evicted) = admission.enter(mapped, 1, &limits());
-        assert_eq!(
-            evicted,
-            [Evicted {
-                id: places[0].0.id(),
-                reactor: 7
-            }]
-        );
-        assert_eq!(admission.pending(), limits().negotiations_per_address + 1);
-        drop((places, other));
-        assert_eq!(
-            admission.pending(),
-            1,
-            "an evicted place is not given back twice"
-        );
-    }
-
-    #[test]
-    fn addresses_of_one_ipv6_network_count_together() {
-        let admission = Admission::default();
-        let address = |n: usize| format!("2001:db8::{n:x}").parse().unwrap();
-        let _places: Vec<_> = (0..limits().negotiations_per_address)
-            .map(|n| admission.enter(address(n), 0, &limits()))
-            .collect();
-        assert_eq!(admission.enter(address(9999), 0, &limits()).1.len(), 1);
-        assert!(
-            admission
-                .enter("2001:db8:0:1::1".parse().unwrap(), 0, &limits())
-                .1
-                .is_empty()
-        );
-    }
-
-    #[test]
-    fn the_total_is_bounded_whatever_the_addresses() {
-        let admission = Admission::default();
-        let address = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
-        let places: Vec<_> = (0..)
-            .take(limits().negotiations)
-            .map(|n| admission.enter(address(n), 0, &limits()))
-            .collect();
-        let (_, evicted) = admission.enter(address(0xffff), 0, &limits());
-        assert_eq!(evicted.len(), 1);
-        assert_eq!(evicted[0].id, places[0].0.id());
-    }
-
-    #[test]
-    fn a_lowered_limit_holds_from_the_next_connection_on() {
-        let admission = Admission::default();
-        let address = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
-        let places: Vec<_> = (0..100)
-            .map(|n| admission.enter(address(n), 0, &limits()))
-            .collect();
-        let lower = Limits {
-            negotiations: 10,
-            ..limits()
-        };
-        let (new, evicted) = admission.enter(address(200), 0, &lower);
-        assert_eq!((evicted.len(), admission.pending()), (91, 10));
-        assert!(new.is_held() && !places[90].0.is_held() && places[91].0.is_held());
-    }
-}
+mod tests;

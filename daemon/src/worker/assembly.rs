@@ -15,7 +15,7 @@ use nvmf_proto::nqn::Nqn;
 use uuid::Uuid;
 
 use super::change::Change;
-use super::snapshot::{Discovery, Engine, Limits, Portal, PortalKind, Snapshot, Subsystem, offer};
+use super::snapshot::{Discovery, Engine, Portal, PortalKind, Snapshot, Subsystem, offer};
 use super::views::Views;
 use crate::config::model::{Hosts, Referral};
 use crate::engine::backend::ram::{Ram, RamSize};
@@ -263,11 +263,7 @@ impl Assembly {
             subsystems,
             discovery,
             referrals: self.referrals,
-            limits: Limits {
-                negotiation_time: self.begin.negotiation_time,
-                negotiations: self.begin.negotiations,
-                negotiations_per_address: self.begin.negotiations_per_address,
-            },
+            limits: self.begin.limits,
             views: Views::default(),
         };
         Ok(Assembled {

@@ -14,7 +14,6 @@ use std::sync::{Arc, PoisonError};
 use nvmf_kmod::Ctl;
 use tracing::info;
 
-use super::handoff::Handoffs;
 use super::message::Message;
 use super::registry::Association;
 use super::snapshot::Snapshot;
@@ -83,6 +82,7 @@ impl Worker {
                 (namespaces, nsids.into())
             })
             .collect();
+        shared.lines.set_rate(new.limits.log_rate);
         self.accepting.replace(listeners);
         for association in shared.registry.associations() {
             if !shared.end_if_revoked(&association, &new) {
@@ -105,13 +105,7 @@ impl Worker {
     /// # Errors
     /// The system's, when it has no threads left.
     pub fn set_kernel(&self, ctl: Ctl) -> io::Result<()> {
-        if self.shared.handoffs.get().is_none() {
-            let shared = &self.shared;
-            let (served, reactors) = (Arc::clone(&shared.served), Arc::clone(&shared.reactors));
-            let started = Handoffs::start(ctl, served, reactors, Arc::clone(&shared.stats))?;
-            shared.handoffs.get_or_init(|| started);
-        }
-        Ok(())
+        self.shared.hand_over_to(ctl)
     }
 
     /// Nothing is handed over to the kernel until [`Self::resume_handoffs`]. Returns when the hand-off

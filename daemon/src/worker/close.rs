@@ -7,6 +7,9 @@ use std::io;
 use nvmf_proto::connect::ConnectReject;
 use nvmf_proto::pdu::{Fes, PduError};
 
+use super::limits::Limit;
+use super::stats::tally::Label;
+
 /// Why a connection ended. Each ends for exactly one reason, which its log line tells.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub enum CloseReason {
@@ -28,6 +31,9 @@ pub enum CloseReason {
     /// The Connect was refused.
     #[error("{0}")]
     Refused(ConnectReject),
+    /// There may be no more of something.
+    #[error("the limit {} is reached", .0.name())]
+    Limit(Limit),
     /// The host broke the protocol.
     #[error("{0}")]
     Violation(PduError),

@@ -11,7 +11,7 @@ mod negotiation;
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::net::TcpStream;
 use mio::{Registry as Poller, event::Event};
@@ -22,27 +22,21 @@ use nvmf_proto::queue::Tag;
 use tracing::{debug, info, warn};
 
 use super::Shared;
-use super::admission::{CLOSING_TIME, Place, PlaceId};
+use super::admission::{CLOSING_TIME, Place, PlaceId, Seat};
 use super::close::CloseReason;
 use super::handoff::Departure;
+use super::lines::Kind;
 use super::message::ConnectionId;
 use super::snapshot::Portal;
 use super::socket::Socket;
 use super::stats::Stats;
 use crate::engine::{Executed, session::Session};
-use crate::log::{Quota, told};
 
 /// Bytes read from one connection before the others have their turn.
 const READ_TURN: usize = 1 << 20;
 
 /// Reads of a peer that is only told why it must go, before the others have their turn.
 const DISCARD_TURN: usize = 4;
-
-/// Lines of hosts that come and go. Peers cause them at will.
-static LIFE_CYCLE: Quota = Quota::new(200, Duration::from_secs(10));
-
-/// Lines of connections that made room for others.
-static EVICTIONS: Quota = Quota::new(1, Duration::from_secs(10));
 
 /// What a connection may use while it has its turn.
 pub struct Turn<'a> {
@@ -66,6 +60,8 @@ pub struct Connection {
     state: State,
     /// Held until negotiation has succeeded.
     place: Option<Place>,
+    /// Its name as long as it lives, and its seat; those that somebody else accepted have none.
+    seat: Option<Seat>,
     /// Bytes that were read but must wait until there is room for what they ask.
     unread: Vec<u8>,
     /// Whether the reactor is going to run it anyway.
@@ -144,6 +140,7 @@ impl Connection {
             portal,
             state,
             place: None,
+            seat: None,
             unread: Vec::new(),
             queued: false,
             armed: None,
@@ -160,6 +157,16 @@ impl Connection {
 
     pub(super) fn holds(&self, place: PlaceId) -> bool {
         self.place.as_ref().is_some_and(|held| held.id() == place)
+    }
+
+    /// The name of its place, whether or not it still has that.
+    pub(super) fn place_id(&self) -> Option<PlaceId> {
+        self.seat.as_ref().map(Seat::id)
+    }
+
+    /// Takes a seat among all connections.
+    pub(super) fn sit(&mut self, seat: Option<Seat>) {
+        self.seat = seat;
     }
 
     /// Goes on in a place among those in negotiation.
@@ -366,9 +373,8 @@ impl Connection {
         match &mut self.state {
             State::Leaving { .. } => return self.depart(poller, turn),
             State::Serving(session) => {
-                if let Some(suppressed) = LIFE_CYCLE.admit(turn.now) {
+                if turn.shared.lines.admit(Kind::Served, turn.now) {
                     info!(
-                        suppressed = told(suppressed),
                         peer = %self.peer,
                         host = %session.association().hostnqn,
                         cntlid = session.association().cntlid,
@@ -390,11 +396,12 @@ impl Connection {
                     turn.shared.stats.refusals.count(reason.into());
                 }
                 // What was refused has been told already; the rest is as common as port scanners are.
-                debug!(peer = %self.peer, %reason, "closed");
-                if matches!(reason, CloseReason::Evicted)
-                    && let Some(suppressed) = EVICTIONS.admit(turn.now)
-                {
-                    warn!(suppressed = told(suppressed), peer = %self.peer, %reason, "evicted");
+                let lines = &turn.shared.lines;
+                if lines.admit(Kind::Closed, turn.now) {
+                    debug!(peer = %self.peer, %reason, "closed");
+                }
+                if matches!(reason, CloseReason::Evicted) && lines.admit(Kind::Evicted, turn.now) {
+                    warn!(peer = %self.peer, %reason, "evicted");
                 }
             }
         }
@@ -423,6 +430,7 @@ impl Connection {
                 peer: self.peer,
                 portal: self.portal,
                 place: self.place,
+                seat: self.seat,
                 deadline,
                 reactor: self.id.reactor,
             });

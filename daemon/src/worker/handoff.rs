@@ -16,7 +16,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use nvmf_kmod::request::{Ctl, HandoffError, RefusedFor, Socket, is_listable};
@@ -27,15 +27,15 @@ use nvmf_proto::nqn::{NQN_FIELD_SIZE, Nqn};
 use nvmf_proto::status::Status;
 use tracing::{debug, info, warn};
 
-use super::admission::{Place, Source};
+use super::admission::{Place, Seat, Source};
 use super::close::CloseReason;
+use super::lines::{Kind, Lines};
 use super::message::{Message, ReactorHandle, Refusal, Returned};
 use super::route::Route;
 use super::served::Served;
 use super::snapshot::{MAX_ADMIN_ENTRIES, MAX_IO_ENTRIES};
 use super::stats::Stats;
 use super::stats::reason::{Asked, Outcome};
-use crate::log::{Quota, told};
 
 /// Connections that wait for the thread. A host is told to come back rather than made to wait longer.
 const WAITING_MAX: usize = 1024;
@@ -51,12 +51,6 @@ const HOSTNQN_AT: usize = 512;
 /// it and divides by them.
 const MAX_ALIGNMENT: u32 = 128;
 
-/// Lines of queues that were handed over. Peers cause them at will.
-static HANDED_OVER: Quota = Quota::new(200, Duration::from_secs(10));
-
-/// Lines of what the kernel refused.
-static FAILURES: Quota = Quota::new(50, Duration::from_secs(10));
-
 /// A connection that leaves its reactor for the kernel.
 #[derive(Debug)]
 pub(super) struct Departure {
@@ -68,6 +62,8 @@ pub(super) struct Departure {
     pub(super) portal: u16,
     /// Its place among those in negotiation, which goes on until the kernel has it.
     pub(super) place: Option<Place>,
+    /// Its seat among all connections, likewise.
+    pub(super) seat: Option<Seat>,
     /// When its negotiation must have ended.
     pub(super) deadline: Instant,
     /// Its reactor, which sends the answer if there is one.
@@ -89,6 +85,7 @@ struct Desk {
     served: Arc<Served>,
     reactors: Arc<[ReactorHandle]>,
     stats: Arc<Stats>,
+    lines: Arc<Lines>,
     /// How many wait from where.
     waiting: Mutex<HashMap<Source, usize>>,
     /// Nothing is handed over any more: what we have exported goes.
@@ -117,6 +114,7 @@ impl Handoffs {
         served: Arc<Served>,
         reactors: Arc<[ReactorHandle]>,
         stats: Arc<Stats>,
+        lines: Arc<Lines>,
     ) -> io::Result<Self> {
         let (sender, departures) = bounded(WAITING_MAX);
         let desk = Arc::new(Desk {
@@ -124,6 +122,7 @@ impl Handoffs {
             served,
             reactors,
             stats,
+            lines,
             waiting: Mutex::default(),
             stopping: AtomicBool::new(false),
             hold: Mutex::default(),
@@ -226,11 +225,12 @@ impl Desk {
                 self.stats.refusals.count(reason.into());
                 let place = departure.place.as_ref();
                 self.stats.negotiated(Outcome::Evicted, place);
-                debug!(peer = %departure.peer, %reason, "closed");
+                if self.lines.admit(Kind::Closed, Instant::now()) {
+                    debug!(peer = %departure.peer, %reason, "closed");
+                }
             } else if departure.deadline <= Instant::now() {
-                if let Some(suppressed) = FAILURES.admit(Instant::now()) {
+                if self.lines.admit(Kind::NotTaken, Instant::now()) {
                     warn!(
-                        suppressed = told(suppressed),
                         peer = %departure.peer,
                         "the kernel takes queues too slowly, or is being changed; this one has waited too long"
                     );
@@ -278,7 +278,7 @@ impl Desk {
 
     fn hand_over(&self, mut departure: Departure) {
         let connect = &departure.handoff.connect;
-        if let Err(reject) = gate(&self.ctl, connect) {
+        if let Err(reject) = gate(&self.ctl, connect, &self.lines) {
             return self.put_back(departure, reject);
         }
         // Looked at after the gate: from here to the end of the ioctl nothing of ours may end a
@@ -297,9 +297,8 @@ impl Desk {
             Ok(()) => {
                 let place = departure.place.as_ref();
                 self.stats.negotiated(Outcome::HandedOver, place);
-                if let Some(suppressed) = HANDED_OVER.admit(Instant::now()) {
+                if self.lines.admit(Kind::HandedOver, Instant::now()) {
                     info!(
-                        suppressed = told(suppressed),
                         %peer,
                         host = %connect.hostnqn,
                         subsystem = %connect.subnqn,
@@ -310,9 +309,8 @@ impl Desk {
                 }
             }
             Err(failed) => {
-                if let Some(suppressed) = FAILURES.admit(Instant::now()) {
+                if self.lines.admit(Kind::NotTaken, Instant::now()) {
                     warn!(
-                        suppressed = told(suppressed),
                         %peer,
                         host = %connect.hostnqn,
                         reason = %failed,
@@ -345,6 +343,7 @@ impl Desk {
             peer: departure.peer,
             portal: departure.portal,
             place: departure.place,
+            seat: departure.seat,
             refusal: Refusal {
                 connect: departure.handoff.connect.clone(),
                 reject,
@@ -438,15 +437,15 @@ fn clean(field: &mut [u8]) {
 
 /// Lets an I/O queue pass whose controller the kernel has: a kernel without the remedy for
 /// CVE-2026-4652 panics when it is handed one whose CNTLID it does not know.
-fn gate(ctl: &Ctl, connect: &Connect) -> Result<(), ConnectReject> {
+fn gate(ctl: &Ctl, connect: &Connect, lines: &Lines) -> Result<(), ConnectReject> {
     if connect.qid == 0 {
         return Ok(());
     }
     match ctl.sessions() {
         Ok(sessions) => among(&sessions.sessions, connect),
         Err(error) => {
-            if let Some(suppressed) = FAILURES.admit(Instant::now()) {
-                warn!(suppressed = told(suppressed), %error, "I/O queues cannot be handed over");
+            if lines.admit(Kind::NotTaken, Instant::now()) {
+                warn!(%error, "I/O queues cannot be handed over");
             }
             Err(ConnectReject::status(Status::INTERNAL_ERROR))
         }

@@ -19,7 +19,7 @@ use nvmf_proto::cqe::Completion;
 use nvmf_proto::outbox::Outbox;
 use nvmf_proto::queue::Tag;
 
-use super::admission::{Place, PlaceId};
+use super::admission::{Place, PlaceId, Seat};
 use super::close::CloseReason;
 use crate::engine::Executed;
 
@@ -83,6 +83,7 @@ pub struct Accepted {
     pub(super) peer: SocketAddr,
     pub(super) portal: u16,
     pub(super) place: Place,
+    pub(super) seat: Seat,
 }
 
 /// A connection that comes back from the thread that hands over.
@@ -93,6 +94,7 @@ pub struct Returned {
     pub(super) portal: u16,
     /// Its place among those in negotiation, which it has until it is gone, as any that is refused.
     pub(super) place: Option<Place>,
+    pub(super) seat: Option<Seat>,
     pub(super) refusal: Refusal,
 }
 

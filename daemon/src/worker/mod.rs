@@ -19,6 +19,8 @@ pub mod connection;
 pub mod discovery;
 pub mod figures;
 pub mod handoff;
+pub mod limits;
+pub mod lines;
 pub mod message;
 pub mod operator;
 pub mod process;
@@ -41,6 +43,7 @@ use std::thread::JoinHandle;
 use accept::{Accepting, Acceptor};
 use admission::Admission;
 use handoff::Handoffs;
+use lines::Lines;
 use message::{ConnectionId, Message, ReactorHandle};
 use mio::Poll;
 use nvmf_kmod::Ctl;
@@ -68,12 +71,25 @@ pub struct Shared {
     pub held: AtomicU64,
     /// What is counted.
     pub stats: Arc<Stats>,
+    /// What is logged of peers.
+    pub lines: Arc<Lines>,
     admission: Admission,
     refusals: Refusals,
     reactors: Arc<[ReactorHandle]>,
 }
 
 impl Shared {
+    /// Hands whatever the kernel serves over to `ctl`, where nothing was until now.
+    fn hand_over_to(&self, ctl: Ctl) -> io::Result<()> {
+        if self.handoffs.get().is_none() {
+            let (served, reactors) = (Arc::clone(&self.served), Arc::clone(&self.reactors));
+            let (stats, lines) = (Arc::clone(&self.stats), Arc::clone(&self.lines));
+            let started = Handoffs::start(ctl, served, reactors, stats, lines)?;
+            self.handoffs.get_or_init(|| started);
+        }
+        Ok(())
+    }
+
     /// Sends a message to the reactor that has this connection.
     pub fn send(&self, to: ConnectionId, message: Message) {
         if let Some(reactor) = self.reactors.get(to.reactor) {
@@ -115,24 +131,22 @@ impl Worker {
         let handles: Arc<[ReactorHandle]> = handles.into();
         let pool = Pool::start(&handles, &snapshot.namespaces())?;
         let served = Arc::new(Served::new(snapshot));
-        let stats = Arc::<Stats>::default();
-        let handoffs = OnceLock::new();
-        if let Some(ctl) = ctl {
-            let (served, reactors) = (Arc::clone(&served), Arc::clone(&handles));
-            let started = Handoffs::start(ctl, served, reactors, Arc::clone(&stats))?;
-            handoffs.get_or_init(|| started);
-        }
         let shared = Arc::new(Shared {
             served,
             registry: Registry::default(),
             pool,
-            handoffs,
+            handoffs: OnceLock::new(),
             held: AtomicU64::new(0),
-            stats,
+            stats: Arc::default(),
+            lines: Arc::default(),
             admission: Admission::default(),
             refusals: Refusals::default(),
             reactors: handles,
         });
+        shared.lines.set_rate(shared.served.load().limits.log_rate);
+        if let Some(ctl) = ctl {
+            shared.hand_over_to(ctl)?;
+        }
         let (acceptor, accepting) = Acceptor::new(listeners, Arc::clone(&shared))?;
         let mut threads = Vec::new();
         for (index, (poll, receiver)) in polls.into_iter().enumerate() {

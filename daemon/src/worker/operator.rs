@@ -10,7 +10,7 @@ use super::Worker;
 use super::close::CloseReason;
 use super::message::Message;
 use super::registry::Association;
-use crate::control::message::{Mode, Refusals, Session, Traffic, Whose};
+use crate::control::message::{LimitUse, Mode, Refusals, Session, Traffic, Whose};
 
 impl Worker {
     /// The controllers that live, discovery's too, in the order of their identifiers.
@@ -28,6 +28,11 @@ impl Worker {
     /// Connections in negotiation now.
     pub fn negotiating(&self) -> u64 {
         self.shared.admission.pending() as u64
+    }
+
+    /// How much is used of what is limited.
+    pub fn limits(&self) -> Vec<LimitUse> {
+        self.shared.limits()
     }
 
     /// Ends sessions. How many were told to end; their connections are closed soon after.

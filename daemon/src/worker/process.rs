@@ -159,6 +159,7 @@ impl Process {
                 Ok(())
             }
             ToWorker::Count => self.count(),
+            ToWorker::Limits => self.limits(),
             ToWorker::Sessions => self.sessions(),
             ToWorker::Refusals => self.refusals(),
             ToWorker::Terminate(whose) => self.terminate(&whose),
@@ -228,6 +229,12 @@ impl Process {
             refused: worker.map_or(0, |worker| worker.refusals().total),
         };
         self.channel.send(&counts, None)
+    }
+
+    fn limits(&self) -> io::Result<()> {
+        let limits = self.worker.as_ref().map(Worker::limits);
+        let limits = limits.unwrap_or_default();
+        self.channel.send(&ToMonitor::Limits(limits), None)
     }
 
     fn sessions(&self) -> io::Result<()> {

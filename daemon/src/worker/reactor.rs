@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use nvmf_proto::cqe::Completion;
 use tracing::error;
 
 use super::Shared;
+use super::admission::PlaceId;
 use super::close::CloseReason;
 use super::connection::{Connection, Turn};
 use super::message::{Accepted, ConnectionId, Message, Returned};
@@ -37,6 +38,9 @@ pub(super) struct Reactor {
     shared: Arc<Shared>,
     places: Vec<Option<Box<Connection>>>,
     free: Vec<usize>,
+    /// Where the connections are that have or had a place among those in negotiation: looking through all
+    /// for one that must go would be work that strangers can make.
+    tokens: HashMap<PlaceId, usize>,
     generation: u64,
     /// Connections that have something to do without a further event.
     runnable: VecDeque<usize>,
@@ -60,6 +64,7 @@ impl Reactor {
             shared,
             places: Vec::new(),
             free: Vec::new(),
+            tokens: HashMap::new(),
             generation: 0,
             runnable: VecDeque::new(),
             timers: BTreeSet::new(),
@@ -123,12 +128,12 @@ impl Reactor {
             #[cfg(feature = "fake")]
             Message::Adopted(adopted) => self.adopted(*adopted, now),
             Message::Evict(place) => {
-                let evicted = |it: &Option<Box<Connection>>| {
-                    it.as_ref()
-                        .is_some_and(|connection| connection.holds(place))
-                };
-                if let Some(token) = self.places.iter().position(evicted) {
-                    self.close(token, CloseReason::Evicted, now);
+                let token = self.tokens.get(&place).copied();
+                let connection = token.and_then(|token| self.places.get(token)?.as_ref());
+                if let Some(connection) = connection
+                    && connection.holds(place)
+                {
+                    self.close(connection.id().token, CloseReason::Evicted, now);
                 }
             }
             Message::Executed(id, tag, executed) => {
@@ -180,6 +185,7 @@ impl Reactor {
             peer,
             portal,
             place,
+            seat,
         } = accepted;
         let shared = Arc::clone(&self.shared);
         let snapshot = shared.served.load();
@@ -190,7 +196,9 @@ impl Reactor {
             return self.shared.reactors[self.index].drop_load();
         };
         let taken_in = self.take_in(stream, |id, stream| {
-            Connection::new(id, stream, peer, portal, place, deadline)
+            let mut connection = Connection::new(id, stream, peer, portal, place, deadline)?;
+            connection.sit(Some(seat));
+            Ok(connection)
         });
         if !taken_in {
             shared.stats.outcomes.count(Outcome::Abandoned);
@@ -203,6 +211,7 @@ impl Reactor {
             peer,
             portal,
             place,
+            seat,
             refusal,
         } = returned;
         let shared = Arc::clone(&self.shared);
@@ -210,6 +219,7 @@ impl Reactor {
             let mut connection =
                 Connection::returned(id, stream, peer, portal, refusal, (&shared, now))?;
             connection.keep(place);
+            connection.sit(seat);
             Ok(connection)
         });
     }
@@ -259,6 +269,9 @@ impl Reactor {
         match connection {
             Ok(connection) if self.stopping.is_none() => {
                 let connection = self.places[token].insert(Box::new(connection));
+                if let Some(place) = connection.place_id() {
+                    self.tokens.insert(place, token);
+                }
                 enqueue(&mut self.runnable, connection);
                 self.arm(token);
                 true
@@ -368,6 +381,9 @@ impl Reactor {
         let Some(connection) = place.take() else {
             return;
         };
+        if let Some(place) = connection.place_id() {
+            self.tokens.remove(&place);
+        }
         if let Some(armed) = connection.armed {
             self.timers.remove(&(armed, token));
         }

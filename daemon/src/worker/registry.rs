@@ -17,8 +17,9 @@ use nvmf_proto::connect::{CNTLID_MAX, Connect, ConnectReject};
 use nvmf_proto::nqn::Nqn;
 use nvmf_proto::status::Status;
 
+use super::limits::Limit;
 use super::message::ConnectionId;
-use super::snapshot::Subsystem;
+use super::snapshot::{Limits, Subsystem};
 use crate::engine::namespace::{Namespaces, View};
 use crate::engine::record::Record;
 
@@ -29,6 +30,8 @@ pub struct Registry(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     controllers: HashMap<u16, Arc<Association>>,
+    /// How many each host has.
+    by_host: HashMap<Nqn, usize>,
     /// Controllers of which a queue is left, so that no stale Connect can meet a new one.
     taken: HashSet<u16>,
     /// Last CNTLID that was given; the next one is searched from here, so that none is reused soon.
@@ -52,6 +55,10 @@ pub struct Association {
     pub admin: ConnectionId,
     /// Where it came from.
     pub origin: Origin,
+    /// I/O queues that it may have, as its host is told.
+    pub max_io_queues: u16,
+    /// Entries that they may have, likewise.
+    pub max_io_entries: u32,
     /// Keep Alive Timeout in force, in milliseconds.
     pub kato: AtomicU32,
     /// When the last command came: whole seconds since [`Origin::since`].
@@ -89,24 +96,47 @@ struct Queues {
     /// Highest QID that may join; `None` while the controller is not ready.
     granted: Option<u16>,
     io: HashMap<u16, ConnectionId>,
+    /// Entries of the largest I/O queue so far.
+    entries: u32,
+}
+
+/// How much there is now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Controllers.
+    pub controllers: usize,
+    /// Of the host that has most.
+    pub controllers_per_host: usize,
+    /// I/O queues of the controller that has most.
+    pub queues: usize,
+    /// Entries of the largest I/O queue that a controller has had.
+    pub entries: u32,
 }
 
 impl Registry {
     /// Makes a controller for an admin queue's Connect.
     ///
     /// # Errors
-    /// Controller Busy while every CNTLID is taken.
+    /// The limit that is reached; so it is while every CNTLID is taken.
     pub fn create(
         &self,
         connect: &Connect,
         subsystem: Option<Arc<Subsystem>>,
         admin: ConnectionId,
         origin: Origin,
-    ) -> Result<Arc<Association>, ConnectReject> {
+        limits: &Limits,
+    ) -> Result<Arc<Association>, Limit> {
         let engine = subsystem.as_ref().and_then(|it| it.namespaces());
         let record = engine.map_or_else(Arc::default, |it| it.ledger.open());
         let mut state = self.lock();
-        let cntlid = state.next_cntlid().ok_or(ConnectReject::BUSY)?;
+        if state.controllers.len() >= limits.controllers {
+            return Err(Limit::Controllers);
+        }
+        let its = state.by_host.get(&connect.hostnqn);
+        if its.is_some_and(|&count| count >= limits.controllers_per_host) {
+            return Err(Limit::ControllersPerHost);
+        }
+        let cntlid = state.next_cntlid().ok_or(Limit::Controllers)?;
         let association = Arc::new(Association {
             cntlid,
             hostnqn: connect.hostnqn.clone(),
@@ -115,6 +145,8 @@ impl Registry {
             subsystem,
             admin,
             origin,
+            max_io_queues: limits.queues,
+            max_io_entries: limits.queue_entries,
             kato: AtomicU32::new(u32::try_from(connect.kato.as_millis()).unwrap_or(u32::MAX)),
             last_command: AtomicU64::new(0),
             traffic: AtomicBool::new(false),
@@ -123,6 +155,8 @@ impl Registry {
             queues: Mutex::default(),
         });
         state.controllers.insert(cntlid, Arc::clone(&association));
+        let its = state.by_host.entry(connect.hostnqn.clone());
+        *its.or_default() += 1;
         Ok(association)
     }
 
@@ -162,10 +196,14 @@ impl Registry {
         if connect.qid > granted {
             return Err(ConnectReject::QID);
         }
+        if connect.entries > association.max_io_entries {
+            return Err(ConnectReject::SQSIZE);
+        }
         if queues.io.contains_key(&connect.qid) {
             return Err(ConnectReject::status(Status::COMMAND_SEQUENCE_ERROR.dnr()));
         }
         queues.io.insert(connect.qid, connection);
+        queues.entries = queues.entries.max(connect.entries);
         Ok(Arc::clone(association))
     }
 
@@ -173,7 +211,9 @@ impl Registry {
     /// caller's to close.
     pub fn end(&self, association: &Association) -> Vec<ConnectionId> {
         let mut state = self.lock();
-        state.controllers.remove(&association.cntlid);
+        if state.controllers.remove(&association.cntlid).is_some() {
+            state.has_one_less(&association.hostnqn);
+        }
         let mut queues = association.lock();
         queues.dead = true;
         if queues.io.is_empty() {
@@ -204,6 +244,22 @@ impl Registry {
         all
     }
 
+    /// How much there is now.
+    pub fn held(&self) -> Held {
+        let state = self.lock();
+        let mut held = Held {
+            controllers: state.controllers.len(),
+            controllers_per_host: state.by_host.values().copied().max().unwrap_or(0),
+            ..Held::default()
+        };
+        for association in state.controllers.values() {
+            let queues = association.lock();
+            held.queues = held.queues.max(queues.io.len());
+            held.entries = held.entries.max(queues.entries);
+        }
+        held
+    }
+
     /// The counters of a controller that lives.
     #[cfg(feature = "fake")]
     pub fn record_of(&self, cntlid: u16) -> Option<Arc<Record>> {
@@ -218,6 +274,15 @@ impl Registry {
 }
 
 impl State {
+    fn has_one_less(&mut self, host: &Nqn) {
+        if let Some(count) = self.by_host.get_mut(host) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_host.remove(host);
+            }
+        }
+    }
+
     fn next_cntlid(&mut self) -> Option<u16> {
         let after = (self.last % CNTLID_MAX) + 1;
         let found = (after..=CNTLID_MAX)
@@ -340,8 +405,9 @@ mod tests {
         fn create(&mut self) -> Arc<Association> {
             let connection = self.connection();
             let subsystem = Some(Arc::clone(&self.subsystem));
+            let connect = connect(0, 0xffff);
             self.registry
-                .create(&connect(0, 0xffff), subsystem, connection, origin())
+                .create(&connect, subsystem, connection, origin(), &unlimited())
                 .unwrap()
         }
 
@@ -365,6 +431,15 @@ mod tests {
             &format!("nqn.2014-08.org.example:{name}"),
             [1],
         ))
+    }
+
+    /// As many of one host as there are identifiers.
+    fn unlimited() -> Limits {
+        let limits = Limits::default();
+        Limits {
+            controllers_per_host: limits.controllers,
+            ..limits
+        }
     }
 
     fn origin() -> Origin {
@@ -478,11 +553,68 @@ mod tests {
         let connection = bench.connection();
         let refused = bench
             .registry
-            .create(&connect(0, 0xffff), None, connection, origin())
+            .create(&connect(0, 0xffff), None, connection, origin(), &unlimited())
             .unwrap_err();
-        assert_eq!(refused, ConnectReject::BUSY);
+        assert_eq!(refused, Limit::Controllers);
         bench.registry.end(&all[77]);
         assert_eq!(bench.create().cntlid, all[77].cntlid);
+    }
+
+    #[test]
+    fn controllers_are_bounded_in_all_and_of_one_host() {
+        let mut bench = Bench::new();
+        let limits = Limits {
+            controllers: 3,
+            controllers_per_host: 2,
+            ..unlimited()
+        };
+        let mut create = |host: &str| {
+            let connect = Connect {
+                hostnqn: format!("nqn.2014-08.org.example:{host}").parse().unwrap(),
+                ..connect(0, 0xffff)
+            };
+            let connection = bench.connection();
+            bench
+                .registry
+                .create(&connect, None, connection, origin(), &limits)
+        };
+        let first = create("a").unwrap();
+        create("a").unwrap();
+        assert_eq!(create("a").unwrap_err(), Limit::ControllersPerHost);
+        create("b").unwrap();
+        assert_eq!(create("c").unwrap_err(), Limit::Controllers);
+        bench.registry.end(&first);
+        bench.registry.end(&first);
+        let held = bench.registry.held();
+        assert_eq!((held.controllers, held.controllers_per_host), (2, 1));
+    }
+
+    #[test]
+    fn a_queue_has_no_more_entries_than_its_controller_was_told() {
+        let mut bench = Bench::new();
+        let limits = Limits {
+            queue_entries: 16,
+            ..unlimited()
+        };
+        let connection = bench.connection();
+        let subsystem = Some(Arc::clone(&bench.subsystem));
+        let admin = connect(0, 0xffff);
+        let association = bench
+            .registry
+            .create(&admin, subsystem, connection, origin(), &limits)
+            .unwrap();
+        association.admit(2);
+        let large = bench.join(&connect(1, association.cntlid));
+        assert_eq!(large, Err(ConnectReject::SQSIZE), "32 entries");
+        let small = Connect {
+            entries: 16,
+            ..connect(1, association.cntlid)
+        };
+        assert!(bench.join(&small).is_ok());
+        assert_eq!(bench.registry.held().entries, 16);
+        // Who was told of more has more.
+        let before = bench.ready();
+        assert!(bench.join(&connect(1, before.cntlid)).is_ok());
     }
 
     #[test]

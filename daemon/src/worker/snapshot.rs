@@ -7,12 +7,14 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nvmf_proto::connect::Limits as ConnectLimits;
 use nvmf_proto::handshake::{DigestOffer, Offer};
 use nvmf_proto::nqn::Nqn;
+use serde::{Deserialize, Serialize};
 
 use super::views::Views;
 use crate::config::model::{self, Digest, Hosts, Referral, Show, SqFlowControl};
@@ -28,6 +30,8 @@ pub const IO_IN_CAPSULE: u32 = 16 * 1024;
 pub const MAX_TRANSFER: u32 = 1 << 20;
 /// I/O queues of one controller. Hosts ask for one a core.
 pub const MAX_IO_QUEUES: u16 = 1024;
+/// Connections from one address, at the most: a rack whose hosts share an IPv6 network has fewer.
+const PER_ADDRESS: usize = 1 << 16;
 
 /// Everything that is served.
 #[derive(Debug)]
@@ -42,7 +46,7 @@ pub struct Snapshot {
     pub discovery: Discovery,
     /// Other discovery services.
     pub referrals: Vec<Referral>,
-    /// How much peers can hold before they have said who they are.
+    /// How much peers can hold.
     pub limits: Limits,
     /// Who sees the same of it. Made when it is served.
     pub views: Views,
@@ -124,8 +128,8 @@ pub enum Engine {
     Kernel,
 }
 
-/// How much peers can hold before they have said who they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How much of the daemon peers can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// From accept to the end of negotiation.
     pub negotiation_time: Duration,
@@ -133,21 +137,49 @@ pub struct Limits {
     pub negotiations: usize,
     /// Connections in negotiation from one IPv4 address or IPv6 /64.
     pub negotiations_per_address: usize,
+    /// What may be open in all, connections and whatever else; nothing here keeps to it.
+    pub descriptors: usize,
+    /// Connections in all, in negotiation or served.
+    pub connections: usize,
+    /// Connections from one IPv4 address or IPv6 /64.
+    pub connections_per_address: usize,
+    /// Controllers, discovery's too.
+    pub controllers: usize,
+    /// Those of one host.
+    pub controllers_per_host: usize,
+    /// I/O queues that a controller may have; no more than [`MAX_IO_QUEUES`].
+    pub queues: u16,
+    /// Entries that such a queue may have; no more than [`MAX_IO_ENTRIES`].
+    pub queue_entries: u32,
+    /// Lines of each kind that peers can cause, in a second.
+    pub log_rate: u32,
 }
 
-impl From<&model::Limits> for Limits {
-    fn from(limits: &model::Limits) -> Self {
+impl Limits {
+    /// What the operator wants, where descriptors allow `room` connections.
+    pub fn of(limits: &model::Limits, log: &model::Log, room: usize) -> Self {
+        let connections = limits.connections.map_or(room, NonZeroUsize::get);
+        let most = (connections - connections / 4).clamp(1, PER_ADDRESS);
+        let per_address = limits.connections_per_address;
         Self {
             negotiation_time: limits.negotiation_time,
             negotiations: limits.negotiations.get(),
             negotiations_per_address: limits.negotiations_per_address.get(),
+            descriptors: room,
+            connections,
+            connections_per_address: per_address.map_or(most, NonZeroUsize::get),
+            controllers: limits.controllers.get(),
+            controllers_per_host: limits.controllers_per_host.get(),
+            queues: limits.queues,
+            queue_entries: limits.queue_entries,
+            log_rate: log.rate,
         }
     }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self::from(&model::Limits::default())
+        Self::of(&model::Limits::default(), &model::Log::default(), PER_ADDRESS)
     }
 }
 

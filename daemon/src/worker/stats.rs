@@ -17,6 +17,7 @@ use reason::{Asked, Ending, Event, Outcome, Refusal};
 use tally::{Label, Tally};
 
 use super::admission::Place;
+use super::limits::Limit;
 
 /// Counters of one worker, from its start.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct Stats {
     durations: [(Outcome, Histogram); 3],
     /// Hosts that were refused.
     pub refusals: Tally<Refusal>,
+    /// Limits that were met.
+    pub limits: Tally<Limit>,
     /// Queues of ours that ended.
     pub endings: Tally<Ending>,
     /// Queues that the kernel was asked to take.
@@ -103,6 +106,7 @@ impl Default for Stats {
             outcomes: Tally::default(),
             durations: answered.map(|outcome| (outcome, Histogram::new(BOUNDS))),
             refusals: Tally::default(),
+            limits: Tally::default(),
             endings: Tally::default(),
             handoffs: Tally::default(),
             handoff_duration: Histogram::new(BOUNDS),

@@ -164,17 +164,22 @@ fn each_change_is_said_in_the_file_s_terms_with_what_hosts_notice() {
         ),
         (
             "[discovery]",
-            "[limits]\nthreads = 3\nnegotiation-time = \"1s\"\n[discovery]",
+            "[limits]\nthreads = 3\nnegotiation-time = \"1s\"\nconnections-per-address = 9\n\
+             controllers = 7\nqueue-entries = 64\n[discovery]",
             &[
                 ("change the limits of negotiations", NewConnections),
+                ("change the limits of connections", NewConnections),
+                ("change the limits of controllers", NewConnections),
+                ("change the limits of queues", NewConnections),
                 ("change the number of threads", NextStart),
             ],
         ),
         (
             "[discovery]",
-            "[log]\nlevel = \"debug\"\ndestination = \"stderr\"\n[discovery]",
+            "[log]\nlevel = \"debug\"\nrate = 9\ndestination = \"stderr\"\n[discovery]",
             &[
                 ("log at level debug", Nothing),
+                ("log 9 lines of hosts a second, of each kind", Nothing),
                 ("log elsewhere", NextStart),
             ],
         ),

@@ -6,6 +6,7 @@ use super::*;
 use crate::confinement::Confinement;
 use crate::control::message::{Discovery, Namespace, Refusal, Step, Traffic, Worker};
 use crate::os::Fence;
+use crate::worker::limits::Limit;
 
 const NOW: u64 = 1_795_881_295;
 const HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:0c9a6ac5-3a5e-4bb0-8d36-5c83c65a3a4f";
@@ -33,6 +34,20 @@ fn a_status() -> Status {
         log: "info".into(),
         refused: 12,
         negotiating: 2,
+        limits: vec![
+            LimitUse {
+                limit: Limit::ConnectionsPerAddress,
+                used: Some(17),
+                most: 65_536,
+                met: 0,
+            },
+            LimitUse {
+                limit: Limit::Descriptors,
+                used: None,
+                most: 1_048_576,
+                met: 3,
+            },
+        ],
         portals: vec![
             Portal {
                 name: "front".into(),
@@ -135,6 +150,10 @@ worker: process 813, for 2m 5s, restarted 1 time
 connections: 2 in negotiation, 12 refused
 log: info
 
+LIMIT                    USED       OF  MET
+connections-per-address    17    65536    0
+descriptors                 -  1048576    3
+
 PORTAL     ADDRESS             SERVES      PORTID  HEADER DIGEST  DATA DIGEST
 front      [2001:db8::1]:4420  subsystems       1  allow          require
 discovery  0.0.0.0:8009        discovery       10  off            off
@@ -198,6 +217,10 @@ worker: none, the next one is about to start, restarted 7 times
 draining: new controllers are refused until nvmfctl drain --end
 connections: 2 in negotiation, 12 refused
 log: info
+
+LIMIT                    USED       OF  MET
+connections-per-address    17    65536    0
+descriptors                 -  1048576    3
 ";
     assert_eq!(status(&troubled, NOW, Paint::Plain), expected);
     let painted = status(&troubled, NOW, Paint::Colours);

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::net::TcpStream;
 use nvmf_proto::connect::{Connect, ConnectReject};
@@ -13,19 +13,23 @@ use nvmf_proto::outbox::Outbox;
 use nvmf_proto::status::Status;
 use tracing::{info, warn};
 
-use super::{Connection, LIFE_CYCLE, State, Turn};
+use super::{Connection, State, Turn};
 use crate::engine::session::Session;
-use crate::log::{Quota, told};
 use crate::worker::Shared;
 use crate::worker::close::CloseReason;
 use crate::worker::handoff;
+use crate::worker::limits::Limit;
+use crate::worker::lines::Kind;
 use crate::worker::message::{ConnectionId, Refusal};
 use crate::worker::registry::Origin;
 use crate::worker::route::Route;
 use crate::worker::stats::reason::Outcome;
 
-/// Lines of refusals and violations. Peers cause them at will.
-static REFUSALS: Quota = Quota::new(50, Duration::from_secs(10));
+/// Why a Connect is not served.
+enum Denied {
+    Rejected(ConnectReject),
+    Full(Limit),
+}
 
 impl Connection {
     /// One step of the handshake. The bytes that were taken in.
@@ -48,6 +52,9 @@ impl Connection {
                     return Ok(count);
                 }
                 Ok(Progress::Refused(reject)) => {
+                    if reject == ConnectReject::SQSIZE {
+                        turn.shared.stats.limits.count(Limit::QueueEntries);
+                    }
                     let outbox = std::mem::take(handshake.outbox());
                     self.refuse(outbox, CloseReason::Refused(reject), None, turn);
                     return Ok(count);
@@ -72,19 +79,22 @@ impl Connection {
         let (judged, snapshot) = turn.shared.served.judge(self.portal, connect);
         let origin = self.origin(&request, turn.now);
         let joined = match judged {
-            Route::Reject(reject) => Err(reject),
-            Route::Discovery => registry.create(connect, None, self.id, origin),
-            Route::Userspace(subsystem) if connect.qid == 0 => {
-                registry.create(connect, Some(subsystem), self.id, origin)
-            }
-            Route::Userspace(subsystem) => registry.join(connect, &subsystem, self.id),
+            Route::Reject(reject) => Err(Denied::Rejected(reject)),
+            Route::Discovery => registry
+                .create(connect, None, self.id, origin, &snapshot.limits)
+                .map_err(Denied::Full),
+            Route::Userspace(subsystem) if connect.qid == 0 => registry
+                .create(connect, Some(subsystem), self.id, origin, &snapshot.limits)
+                .map_err(Denied::Full),
+            Route::Userspace(subsystem) => registry
+                .join(connect, &subsystem, self.id)
+                .map_err(Denied::Rejected),
             Route::Kernel(_) => return self.leave(request, turn),
         };
         match joined {
             Ok(association) => {
-                if let Some(suppressed) = LIFE_CYCLE.admit(turn.now) {
+                if turn.shared.lines.admit(Kind::Served, turn.now) {
                     info!(
-                        suppressed = told(suppressed),
                         peer = %self.peer,
                         host = %association.hostnqn,
                         subsystem = %connect.subnqn,
@@ -102,8 +112,22 @@ impl Connection {
                     .stats
                     .negotiated(Outcome::Served, place.as_ref());
             }
-            Err(reject) => {
-                let reason = CloseReason::Refused(reject);
+            Err(denied) => {
+                let (reject, reason, limit) = match denied {
+                    Denied::Rejected(reject) => {
+                        let large = reject == ConnectReject::SQSIZE;
+                        let limit = large.then_some(Limit::QueueEntries);
+                        (reject, CloseReason::Refused(reject), limit)
+                    }
+                    // What is short now may not be later.
+                    Denied::Full(limit) => {
+                        let reason = CloseReason::Limit(limit);
+                        (ConnectReject::BUSY, reason, Some(limit))
+                    }
+                };
+                if let Some(limit) = limit {
+                    turn.shared.stats.limits.count(limit);
+                }
                 let connect = connect.clone();
                 self.refuse(request.reject(reject), reason, Some(&connect), turn);
             }
@@ -212,6 +236,10 @@ impl Connection {
                 reason: CloseReason::Refused(reject),
                 ..
             } => Err(*reject),
+            State::Closing {
+                reason: CloseReason::Limit(_),
+                ..
+            } => Err(ConnectReject::BUSY),
             State::Negotiating { .. } | State::Leaving { .. } | State::Closing { .. } => {
                 Err(ConnectReject::status(Status::INTERNAL_ERROR))
             }
@@ -231,9 +259,8 @@ fn take_note(
 ) {
     shared.refusals.note(peer, reason, connect);
     shared.stats.refusals.count(reason.into());
-    if let Some(suppressed) = REFUSALS.admit(now) {
+    if shared.lines.admit(Kind::Refused, now) {
         warn!(
-            suppressed = told(suppressed),
             %peer,
             host = connect.map(|it| display(&it.hostnqn)),
             subsystem = connect.map(|it| display(&it.subnqn)),

@@ -49,7 +49,7 @@ label! {
         Sgl = "sgl",
         /// The host may not use the subsystem.
         HostNotAllowed = "host_not_allowed",
-        /// No controller can be made now.
+        /// No controller can be made now, or there are as many connections as may be.
         Busy = "busy",
         /// It was not yet, or no longer, the time for that.
         Sequence = "sequence",
@@ -130,7 +130,9 @@ impl From<CloseReason> for Outcome {
     /// Of a connection in negotiation.
     fn from(reason: CloseReason) -> Self {
         match reason {
-            CloseReason::Refused(_) | CloseReason::Violation(_) => Self::Refused,
+            CloseReason::Refused(_) | CloseReason::Limit(_) | CloseReason::Violation(_) => {
+                Self::Refused
+            }
             CloseReason::PeerClosed
             | CloseReason::Transport(_)
             | CloseReason::Terminated { .. }
@@ -154,6 +156,7 @@ impl From<CloseReason> for Refusal {
     fn from(reason: CloseReason) -> Self {
         match reason {
             CloseReason::Refused(reject) => reject.into(),
+            CloseReason::Limit(_) => Self::Busy,
             CloseReason::Violation(_) => Self::Protocol,
             CloseReason::NegotiationTimeout => Self::TimedOut,
             CloseReason::Evicted => Self::Evicted,
@@ -218,7 +221,8 @@ impl From<CloseReason> for Ending {
             CloseReason::Transport(_)
             | CloseReason::NegotiationTimeout
             | CloseReason::HandedOver
-            | CloseReason::Evicted => Self::Failed,
+            | CloseReason::Evicted
+            | CloseReason::Limit(_) => Self::Failed,
         }
     }
 }

@@ -33,6 +33,12 @@ impl<L: Label> Tally<L> {
         }
     }
 
+    /// The count of one.
+    pub fn of(&self, label: L) -> u64 {
+        let count = self.counts.get(label.index());
+        count.map_or(0, |count| count.load(Relaxed))
+    }
+
     /// Every label and its count.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let names = L::ALL.iter().map(|label| label.name());
@@ -74,7 +80,7 @@ macro_rules! label {
     };
 }
 
-pub(super) use label;
+pub(in crate::worker) use label;
 
 #[cfg(test)]
 mod tests {

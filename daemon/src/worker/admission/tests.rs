@@ -1,0 +1,154 @@
+//! Who comes in, and who makes room.
+
+#![forbid(unsafe_code)]
+
+use super::*;
+
+fn limits() -> Limits {
+    Limits {
+        negotiations: 200,
+        negotiations_per_address: 50,
+        ..Limits::default()
+    }
+}
+
+/// So few that a test can have them all.
+fn three() -> Limits {
+    Limits {
+        connections: 3,
+        ..limits()
+    }
+}
+
+/// One that may come in.
+fn enter(admission: &Admission, address: IpAddr, limits: &Limits) -> Admitted {
+    admission.enter(address, 7, limits).unwrap()
+}
+
+fn v4(n: u32) -> IpAddr {
+    IpAddr::from((0x0a00_0000 + n).to_be_bytes())
+}
+
+#[test]
+fn at_a_limit_the_oldest_of_the_same_source_makes_room() {
+    let admission = Admission::default();
+    let v4: IpAddr = "192.0.2.1".parse().unwrap();
+    let other = enter(&admission, "192.0.2.2".parse().unwrap(), &limits());
+    let places: Vec<_> = (0..limits().negotiations_per_address)
+        .map(|_| enter(&admission, v4, &limits()))
+        .collect();
+    assert!(places.iter().all(|it| it.evicted.is_empty()));
+    let mapped = "::ffff:192.0.2.1".parse().unwrap();
+    let new = enter(&admission, mapped, &limits());
+    assert_eq!(
+        new.evicted,
+        [Evicted {
+            id: places[0].place.id(),
+            reactor: 7,
+            limit: Limit::NegotiationsPerAddress,
+        }]
+    );
+    assert_eq!(admission.pending(), limits().negotiations_per_address + 1);
+    assert_eq!(admission.crowd().connections, 52, "it is not closed yet");
+    drop((places, other));
+    assert_eq!(
+        admission.pending(),
+        1,
+        "an evicted place is not given back twice"
+    );
+    drop(new);
+    assert_eq!(admission.crowd(), Crowd::default());
+}
+
+#[test]
+fn addresses_of_one_ipv6_network_count_together() {
+    let admission = Admission::default();
+    let address = |n: usize| format!("2001:db8::{n:x}").parse().unwrap();
+    let elsewhere = "2001:db8:0:1::1".parse().unwrap();
+    let _places: Vec<_> = (0..limits().negotiations_per_address)
+        .map(|n| enter(&admission, address(n), &limits()))
+        .collect();
+    let new = enter(&admission, address(9999), &limits());
+    assert_eq!(new.evicted.len(), 1);
+    let other = enter(&admission, elsewhere, &limits());
+    assert!(other.evicted.is_empty());
+    let fewer = Limits {
+        connections_per_address: limits().negotiations_per_address,
+        ..limits()
+    };
+    let refused = admission.enter(address(1234), 0, &fewer).unwrap_err();
+    assert_eq!(refused, Limit::ConnectionsPerAddress);
+    assert!(admission.enter(elsewhere, 0, &fewer).is_ok());
+}
+
+#[test]
+fn the_total_is_bounded_whatever_the_addresses() {
+    let admission = Admission::default();
+    let places: Vec<_> = (0..200)
+        .map(|n| enter(&admission, v4(n), &limits()))
+        .collect();
+    let new = enter(&admission, v4(0xffff), &limits());
+    assert_eq!(new.evicted.len(), 1);
+    assert_eq!(new.evicted[0].id, places[0].place.id());
+    assert_eq!(new.evicted[0].limit, Limit::Negotiations);
+}
+
+#[test]
+fn a_lowered_limit_holds_from_the_next_connection_on() {
+    let admission = Admission::default();
+    let places: Vec<_> = (0..100)
+        .map(|n| enter(&admission, v4(n), &limits()))
+        .collect();
+    let lower = Limits {
+        negotiations: 10,
+        ..limits()
+    };
+    let new = enter(&admission, v4(200), &lower);
+    assert_eq!((new.evicted.len(), admission.pending()), (91, 10));
+    assert!(new.place.is_held());
+    assert!(!places[90].place.is_held() && places[91].place.is_held());
+}
+
+#[test]
+fn where_connections_are_short_those_that_are_served_stay() {
+    let admission = Admission::default();
+    let served: Vec<_> = (0..2)
+        .map(|n| enter(&admission, v4(n), &three()).seat)
+        .collect();
+    let silent = enter(&admission, v4(2), &three());
+    let host = enter(&admission, v4(3), &three());
+    assert_eq!(host.evicted.len(), 1);
+    assert_eq!(host.evicted[0].id, silent.place.id());
+    assert_eq!(host.evicted[0].limit, Limit::Connections);
+    drop(silent);
+    let Admitted { place, seat, .. } = host;
+    drop(place);
+    let refused = admission.enter(v4(4), 0, &three()).unwrap_err();
+    assert_eq!(refused, Limit::Connections, "three are served");
+    drop(seat);
+    assert!(admission.enter(v4(4), 0, &three()).is_ok());
+    drop(served);
+    assert_eq!(admission.crowd(), Crowd::default());
+}
+
+#[test]
+fn where_connections_are_short_a_flood_makes_room_for_itself_first() {
+    let admission = Admission::default();
+    let host = enter(&admission, v4(1), &three());
+    let _flood: Vec<_> = (0..20)
+        .map(|_| enter(&admission, v4(2), &three()))
+        .collect();
+    assert!(host.place.is_held());
+}
+
+#[test]
+fn those_that_leave_slowly_are_not_without_bound() {
+    let admission = Admission::default();
+    // As if a reactor closed nothing.
+    let flood: Vec<_> = (0..1000)
+        .filter_map(|n| admission.enter(v4(n), 0, &three()).ok())
+        .collect();
+    assert_eq!(flood.len(), 3 + LEAVING_MAX);
+    drop(flood);
+    assert!(admission.enter(v4(1), 0, &three()).is_ok());
+}
