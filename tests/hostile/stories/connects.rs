@@ -7,14 +7,13 @@ use std::time::Instant;
 
 use nvmf_kmod::fake::{Bookkeeper, FakeKernel};
 use nvmf_proto::connect::{Connect, ConnectReject};
-use nvmf_proto::handshake::host::Wishes;
 use nvmf_proto::nqn::Nqn;
 use nvmf_proto::pdu::flags;
 use nvmf_proto::sqe::SglDescriptor;
 use nvmf_proto::status::Status;
 use nvmfd_tests::kernel::Kernel;
 use nvmfd_tests::peer::{Host, HostOptions, PATIENCE, PeerError, Qpair, Raw};
-use nvmfd_tests::target::{Setup, Target};
+use nvmfd_tests::target::{NQN, Setup, Target};
 use zerocopy::IntoBytes;
 
 use crate::scene::{Mode, Result, Scene, good_start};
@@ -181,23 +180,58 @@ pub(crate) fn io_queues_of_a_discovery_controller(scene: &mut Scene) -> Result {
 /// Controllers of the kernel that runs out of them.
 const FEW: u16 = 4;
 
-pub(crate) fn controllers_are_told_apart_and_given_back(mode: Mode) -> Result {
+/// Controllers that there may be of our own.
+const MANY: u16 = 300;
+
+pub(crate) fn every_controller_is_taken_and_given_back(mode: Mode) -> Result {
     match mode {
-        Mode::Userspace => hundreds_of_controllers(),
+        Mode::Userspace => every_controller_that_there_may_be(),
         Mode::Kernel => every_controller_of_a_small_kernel(),
     }
 }
 
-fn hundreds_of_controllers() -> Result {
-    let scene = Scene::new()?;
+fn every_controller_that_there_may_be() -> Result {
+    let mut scene = Scene::with(&Setup {
+        config: Some(format!(
+            r#"
+[discovery]
+listen = ["127.0.0.1:0"]
+[[portal]]
+name = "front"
+listen = ["127.0.0.1:0"]
+header-digest = "allow"
+data-digest = "allow"
+[[subsystem]]
+nqn = "{NQN}"
+mode = "user"
+portals = ["front"]
+allow-any-host = true
+[[subsystem.namespace]]
+nsid = 1
+ram = "64m"
+[limits]
+controllers = {MANY}
+"#
+        )),
+        ..Setup::default()
+    })?;
     for _ in 0..2 {
         let mut taken = BTreeSet::from([scene.healthy.admin.cntlid()]);
-        let hosts = (0..300)
-            .map(|_| Qpair::connect(scene.io(), scene.admin()))
+        // The healthy host has one.
+        let mut all = (1..MANY)
+            .map(|_| await_served(|| Qpair::connect(scene.io(), scene.admin())))
             .collect::<Result<Vec<_>>>()?;
-        for queue in &hosts {
+        for queue in &all {
             assert!(taken.insert(queue.cntlid()), "{} twice", queue.cntlid());
         }
+        for _ in 0..50 {
+            let busy = refused(scene.io(), &scene.admin().connect)?;
+            assert_eq!(busy, ConnectReject::BUSY);
+        }
+        scene.healthy.keep_alive()?;
+        // One goes, and another can come.
+        all.pop();
+        await_served(|| Qpair::connect(scene.io(), scene.admin()))?;
     }
     scene.ends_well()
 }
@@ -214,22 +248,22 @@ fn every_controller_of_a_small_kernel() -> Result {
     let full = ConnectReject::status(Status::CONNECT_INVALID_HOST);
     for _ in 0..2 {
         let mut all = (0..FEW)
-            .map(|_| await_controller(&target, &wishes))
+            .map(|_| await_served(|| Raw::establish(target.io(), &wishes)))
             .collect::<Result<Vec<_>>>()?;
         assert_eq!(refused(target.io(), &wishes.connect)?, full);
         // One goes, and another can come.
         all.pop();
-        await_controller(&target, &wishes)?;
+        await_served(|| Raw::establish(target.io(), &wishes))?;
     }
     kernel.is_well();
     Ok(())
 }
 
-/// An admin queue, as soon as the kernel has seen that another is gone.
-fn await_controller(target: &Target, wishes: &Wishes) -> Result<Raw> {
+/// An admin queue, as soon as the target has seen that another is gone.
+fn await_served<T>(connect: impl Fn() -> Result<T>) -> Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match Raw::establish(target.io(), wishes) {
+        match connect() {
             Err(PeerError::Refused(why)) => assert!(Instant::now() < deadline, "{why}"),
             other => return other,
         }

@@ -88,7 +88,9 @@ pub(crate) fn a_target_without_descriptors(mode: Mode) -> Result {
     scene
         .target
         .says("few descriptors, and every connection takes one");
-    scene.target.says("every descriptor is taken");
+    scene.target.says("evicted");
+    // New hosts are served, too: the crowd is silent.
+    scene.is_well()?;
     for _ in 0..100 {
         let read = scene.healthy.io[0]
             .read(64, 512)?

@@ -409,12 +409,12 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         number: 39,
         peer: "takes every CNTLID there is",
-        source: "Base 2.0 §6.3: controller busy (1 / 81), which `daemon/src/worker/registry.rs` shows: no test has descriptors for 65,519 hosts",
+        source: "Base 2.0 §6.3: controller busy (1 / 81); of our own the limit is set to fewer, because no test has descriptors for 65,519 hosts",
         freebsd: Some("has 2048 for each port"),
         cases: &[Case::own(
-            "all that a kernel has; hundreds of our own",
-            story::controllers_are_told_apart_and_given_back,
-            "in kernel mode 1 / 84, and served when one is given back; of our own each host has another, and all are given back",
+            "all that there are",
+            story::every_controller_is_taken_and_given_back,
+            "1 / 81, in kernel mode 1 / 84, and served when one is given back",
         )],
     },
 ];

@@ -55,7 +55,7 @@ pub(crate) const ROWS: &[Row] = &[
         cases: &[Case::own(
             "200 connections where there are 80 descriptors",
             crowds::a_target_without_descriptors,
-            "those that are served go on; others later",
+            "those that are served go on; the crowd makes room for hosts, and for itself",
         )],
     },
     Row {
