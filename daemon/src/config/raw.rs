@@ -12,7 +12,8 @@ use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::amount::{
-    BlockSize, Controllers, Count, Lun, Maxh2cdata, Nsid, QueueEntries, Queues, Ram, Rate, Threads, Time,
+    BlockSize, Controllers, Count, Lun, Maxh2cdata, Nsid, QueueEntries, Queues, Ram, Rate, Threads,
+    Time,
 };
 use super::entry::Entry;
 use super::model::{Destination, Digest, Mode, Show, SqFlowControl};

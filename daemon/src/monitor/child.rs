@@ -187,7 +187,10 @@ impl Child {
         let ToMonitor::Limits(limits) = self.answer(Instant::now() + ANSWER_TIME)? else {
             return Err(Lost::Nonsense);
         };
-        let known = limits.iter().map(|it| it.limit).eq(Limit::ALL.iter().copied());
+        let known = limits
+            .iter()
+            .map(|it| it.limit)
+            .eq(Limit::ALL.iter().copied());
         known.then_some(limits).ok_or(Lost::Nonsense)
     }
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use nvmf_proto::nqn::Nqn;
 
 use super::child::{Child, Lost};
-use super::{descriptors, kernel};
 use super::resources::{Bound, Resources};
+use super::{descriptors, kernel};
 use crate::config::Config;
 use crate::config::model::{self, Hosts, Namespaces, Subsystem};
 use crate::engine::backend::{Facts, Kind};

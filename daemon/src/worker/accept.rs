@@ -195,7 +195,10 @@ impl Acceptor {
     /// Whether there may be more.
     fn accept_batch(&mut self, portal: u16) -> bool {
         let now = Instant::now();
-        if self.exhaustion.is_some_and(|it| now < it.last + EXHAUSTED_PAUSE) {
+        if self
+            .exhaustion
+            .is_some_and(|it| now < it.last + EXHAUSTED_PAUSE)
+        {
             return true;
         }
         let Some(listener) = self.listeners.get(&portal) else {

@@ -3,9 +3,9 @@
 //! Both are bounded in all and per source. Where places are short the connection that negotiates
 //! longest makes room: a host that means it is done within milliseconds and never the oldest, so
 //! silent peers push out each other, even from behind the same address. Where connections are short
-//! one in negotiation makes room too, for what is served stays. Only where none is, or its own source
-//! has all that it may, the newest is refused: at once, so that its host can try another path, and
-//! not left in the listener's queue, where it would wait behind a flood.
+//! one in negotiation makes room too, for what is served stays. Only where none is the newest is
+//! refused: at once, so that its host can try another path, and not left in the listener's queue,
+//! where it would wait behind a flood.
 
 #![forbid(unsafe_code)]
 
@@ -39,10 +39,18 @@ struct State {
     pending_by_source: HashMap<Source, BTreeSet<PlaceId>>,
     /// All connections.
     seats: usize,
-    seats_by_source: HashMap<Source, usize>,
+    seats_by_source: HashMap<Source, Seats>,
     /// Those that had to make room and are not closed yet.
     leaving: HashSet<PlaceId>,
     last: u64,
+}
+
+/// The connections of one source.
+#[derive(Debug, Default)]
+struct Seats {
+    all: usize,
+    /// Those of them that had to make room and are not closed yet.
+    leaving: usize,
 }
 
 /// Names one connection; later ones compare greater.
@@ -121,19 +129,28 @@ impl Admission {
     ) -> Result<Admitted, Limit> {
         let source = Source::from(address);
         let mut state = self.lock();
-        let here = state.seats_by_source.get(&source);
-        if here.is_some_and(|&count| count >= limits.connections_per_address) {
+        let mut evicted = Vec::new();
+        // Whether it may come in is decided before anybody loses anything.
+        let many_here = state.staying_from(source) >= limits.connections_per_address;
+        let oldest_here = state.oldest_from(source);
+        if many_here && oldest_here.is_none() {
             return Err(Limit::ConnectionsPerAddress);
         }
-        let mut evicted = Vec::new();
+        let room = limits.connections.saturating_add(LEAVING_MAX);
+        let nobody = state.pending.is_empty();
+        if state.seats >= room || nobody && state.staying() >= limits.connections {
+            return Err(Limit::Connections);
+        }
+        if let Some(oldest) = oldest_here.filter(|_| many_here) {
+            evicted.extend(state.evict(oldest, Limit::ConnectionsPerAddress));
+        }
+        if state.staying() >= limits.connections
+            && let Some(oldest) = state.oldest_for(source)
+        {
+            evicted.extend(state.evict(oldest, Limit::Connections));
+        }
         while let Some((oldest, limit)) = state.in_the_way(source, limits) {
             evicted.extend(state.evict(oldest, limit));
-        }
-        if state.seats.saturating_sub(state.leaving.len()) >= limits.connections {
-            let room = limits.connections.saturating_add(LEAVING_MAX);
-            let oldest = state.oldest_for(source).filter(|_| state.seats < room);
-            let oldest = oldest.ok_or(Limit::Connections)?;
-            evicted.extend(state.evict(oldest, Limit::Connections));
         }
         state.last += 1;
         let id = PlaceId(state.last);
@@ -141,7 +158,7 @@ impl Admission {
         let here = state.pending_by_source.entry(source).or_default();
         here.insert(id);
         state.seats += 1;
-        *state.seats_by_source.entry(source).or_default() += 1;
+        state.seats_by_source.entry(source).or_default().all += 1;
         drop(state);
         let place = Place {
             admission: self.clone(),
@@ -168,7 +185,7 @@ impl Admission {
     /// How much there is now.
     pub fn crowd(&self) -> Crowd {
         let state = self.lock();
-        let seats = state.seats_by_source.values().copied();
+        let seats = state.seats_by_source.values().map(|it| it.all);
         let pending = state.pending_by_source.values().map(BTreeSet::len);
         Crowd {
             connections: state.seats,
@@ -198,21 +215,38 @@ impl State {
         oldest.map(|&oldest| (oldest, limit))
     }
 
+    /// Connections that need not make room.
+    fn staying(&self) -> usize {
+        self.seats.saturating_sub(self.leaving.len())
+    }
+
+    /// The same from one source.
+    fn staying_from(&self, source: Source) -> usize {
+        let here = self.seats_by_source.get(&source);
+        here.map_or(0, |here| here.all.saturating_sub(here.leaving))
+    }
+
+    fn oldest_from(&self, source: Source) -> Option<PlaceId> {
+        self.pending_by_source.get(&source)?.first().copied()
+    }
+
     /// Who makes room where connections are short: best one of the same source.
     fn oldest_for(&self, source: Source) -> Option<PlaceId> {
-        let here = self.pending_by_source.get(&source);
-        let oldest = here.and_then(|here| here.first());
-        oldest.or_else(|| self.pending.keys().next()).copied()
+        let oldest = || self.pending.keys().next().copied();
+        self.oldest_from(source).or_else(oldest)
     }
 
     fn evict(&mut self, id: PlaceId, limit: Limit) -> Option<Evicted> {
-        let reactor = self.remove(id)?;
+        let (source, reactor) = self.remove(id)?;
         self.leaving.insert(id);
+        if let Some(seats) = self.seats_by_source.get_mut(&source) {
+            seats.leaving += 1;
+        }
         Some(Evicted { id, reactor, limit })
     }
 
-    /// Takes a place back. The reactor that has it, if it was not taken before.
-    fn remove(&mut self, id: PlaceId) -> Option<usize> {
+    /// Takes a place back. Whose it was, and the reactor that has it, if it was not taken before.
+    fn remove(&mut self, id: PlaceId) -> Option<(Source, usize)> {
         let (source, reactor) = self.pending.remove(&id)?;
         if let Some(here) = self.pending_by_source.get_mut(&source) {
             here.remove(&id);
@@ -220,7 +254,7 @@ impl State {
                 self.pending_by_source.remove(&source);
             }
         }
-        Some(reactor)
+        Some((source, reactor))
     }
 }
 
@@ -258,10 +292,11 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.admission.lock();
         state.seats -= 1;
-        state.leaving.remove(&self.id);
-        if let Some(count) = state.seats_by_source.get_mut(&self.source) {
-            *count -= 1;
-            if *count == 0 {
+        let left = state.leaving.remove(&self.id);
+        if let Some(here) = state.seats_by_source.get_mut(&self.source) {
+            here.all -= 1;
+            here.leaving -= usize::from(left);
+            if here.all == 0 {
                 state.seats_by_source.remove(&self.source);
             }
         }

@@ -553,7 +553,13 @@ mod tests {
         let connection = bench.connection();
         let refused = bench
             .registry
-            .create(&connect(0, 0xffff), None, connection, origin(), &unlimited())
+            .create(
+                &connect(0, 0xffff),
+                None,
+                connection,
+                origin(),
+                &unlimited(),
+            )
             .unwrap_err();
         assert_eq!(refused, Limit::Controllers);
         bench.registry.end(&all[77]);

@@ -179,7 +179,11 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self::of(&model::Limits::default(), &model::Log::default(), PER_ADDRESS)
+        Self::of(
+            &model::Limits::default(),
+            &model::Log::default(),
+            PER_ADDRESS,
+        )
     }
 }
 

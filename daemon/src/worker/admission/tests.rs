@@ -76,9 +76,31 @@ fn addresses_of_one_ipv6_network_count_together() {
         connections_per_address: limits().negotiations_per_address,
         ..limits()
     };
-    let refused = admission.enter(address(1234), 0, &fewer).unwrap_err();
-    assert_eq!(refused, Limit::ConnectionsPerAddress);
-    assert!(admission.enter(elsewhere, 0, &fewer).is_ok());
+    let new = enter(&admission, address(1234), &fewer);
+    assert_eq!(new.evicted[0].limit, Limit::ConnectionsPerAddress);
+    let other = enter(&admission, elsewhere, &fewer);
+    assert!(other.evicted.is_empty());
+}
+
+#[test]
+fn a_source_has_so_many_connections_and_its_silent_ones_make_room_for_its_hosts() {
+    let admission = Admission::default();
+    let limits = Limits {
+        connections_per_address: 3,
+        ..limits()
+    };
+    let served = enter(&admission, v4(1), &limits);
+    drop(served.place);
+    let silent: Vec<_> = (0..2).map(|_| enter(&admission, v4(1), &limits)).collect();
+    let hosts: Vec<_> = (0..2).map(|_| enter(&admission, v4(1), &limits)).collect();
+    let made_room = hosts.iter().flat_map(|it| &it.evicted).map(|it| it.id);
+    assert!(made_room.eq(silent.iter().map(|it| it.place.id())));
+    let seats: Vec<_> = hosts.into_iter().map(|it| it.seat).collect();
+    let refused = admission.enter(v4(1), 0, &limits).unwrap_err();
+    assert_eq!(refused, Limit::ConnectionsPerAddress, "three are served");
+    assert!(admission.enter(v4(2), 0, &limits).is_ok());
+    drop((seats, silent, served.seat));
+    assert_eq!(admission.crowd(), Crowd::default());
 }
 
 #[test]
