@@ -66,6 +66,10 @@ fn io_is_told_by_subsystem_and_stays_when_its_host_is_gone() -> Result {
     assert_eq!(scrape.value("nvmfd_connections"), 4.0);
     assert_eq!(scrape.value("nvmfd_connections_accepted_total"), 4.0);
     assert_eq!(scrape.value("nvmfd_negotiations_in_progress"), 0.0);
+    for (limit, used) in [("connections", 4.0), ("controllers", 2.0), ("queues", 1.0)] {
+        let labels = format!("limit=\"{limit}\"");
+        assert_eq!(scrape.value(&of("limit_used", &labels)), used, "{limit}");
+    }
     let served = of("negotiations_total", "outcome=\"served\"");
     assert_eq!(scrape.value(&served), 4.0);
     let timed = of("negotiation_duration_seconds_count", "outcome=\"served\"");
@@ -110,6 +114,13 @@ fn each_negotiation_has_one_outcome_and_refusals_have_reasons() -> Result {
         (of("refusals_total", "reason=\"protocol\""), 1.0),
         (of("refusals_total", "reason=\"evicted\""), 1.0),
         (of("refusals_total", "reason=\"timed_out\""), 3.0),
+        (of("limit", "limit=\"negotiations\""), 3.0),
+        (of("limit_met_total", "limit=\"negotiations\""), 0.0),
+        (
+            of("limit_met_total", "limit=\"negotiations-per-address\""),
+            1.0,
+        ),
+        (of("log_lines_left_out_total", "kind=\"refused\""), 0.0),
     ] {
         assert_eq!(scrape.value(&sample), value, "{sample}");
     }

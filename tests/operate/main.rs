@@ -6,6 +6,7 @@
 mod commands;
 mod discovery;
 mod kernel;
+mod limits;
 mod reload;
 mod scene;
 mod start;
