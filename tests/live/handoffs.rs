@@ -165,6 +165,25 @@ fn who_waits_for_too_long_is_told_to_come_back_and_a_stop_waits_for_nobody() {
 }
 
 #[test]
+fn a_kernel_that_sleeps_over_one_hand_off_keeps_no_other_beyond_its_deadline() {
+    let mut scene = Scene::new();
+    let first = scene.admin();
+    scene.at_it.recv_timeout(PATIENCE).expect("a hand-off");
+    scene.stage.limits.negotiation_time = Duration::from_millis(300);
+    scene.stage.apply();
+    // The kernel goes on only when these have been answered.
+    for host in [(); 3].map(|()| scene.admin()) {
+        match host.join().expect("no panic") {
+            Err(PeerError::Refused(reject)) => assert_eq!(reject, ConnectReject::BUSY),
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("it was handed over"),
+        }
+    }
+    scene.go_on.send(()).expect("the kernel listens");
+    assert!(first.join().expect("no panic").is_ok());
+}
+
+#[test]
 fn what_waits_is_judged_by_what_is_served_when_its_turn_comes() {
     let mut scene = Scene::new();
     scene.stage.worker().hold_handoffs();

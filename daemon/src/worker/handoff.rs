@@ -5,11 +5,13 @@
 //! tell), and the host is answered here exactly where the kernel answers nothing (`answer`).
 //!
 //! The ioctl can sleep for as long as a host pleases, so a thread of its own makes it, never a reactor.
-//! It is one thread: nothing of ours comes between the gate of a queue and its hand-off.
+//! It is one thread: nothing of ours comes between the gate of a queue and its hand-off. Another one
+//! sees to those that have waited for it too long (`waiting`).
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+mod waiting;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -18,7 +20,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use nvmf_kmod::request::{Ctl, HandoffError, RefusedFor, Socket, is_listable};
 use nvmf_kmod::xml::ListedSession;
 use nvmf_proto::connect::{CNTLID_DYNAMIC, CNTLID_MAX, Connect, ConnectReject, MIN_ENTRIES};
@@ -27,7 +28,7 @@ use nvmf_proto::nqn::{NQN_FIELD_SIZE, Nqn};
 use nvmf_proto::status::Status;
 use tracing::{debug, info, warn};
 
-use super::admission::{Place, Seat, Source};
+use super::admission::{Place, Seat};
 use super::close::CloseReason;
 use super::lines::{Kind, Lines};
 use super::message::{Message, ReactorHandle, Refusal, Returned};
@@ -36,12 +37,7 @@ use super::served::Served;
 use super::snapshot::{MAX_ADMIN_ENTRIES, MAX_IO_ENTRIES};
 use super::stats::Stats;
 use super::stats::reason::{Asked, Outcome};
-
-/// Connections that wait for the thread. A host is told to come back rather than made to wait longer.
-const WAITING_MAX: usize = 1024;
-
-/// Connections from one address (one IPv6 /64) that wait for the thread: others' wait no longer for it.
-const WAITING_PER_SOURCE_MAX: usize = 128;
+use waiting::Waiting;
 
 /// Where the Connect data has the two names, in bytes.
 const SUBNQN_AT: usize = 256;
@@ -70,15 +66,14 @@ pub(super) struct Departure {
     pub(super) reactor: usize,
 }
 
-/// The thread that hands over.
+/// The thread that hands over, and the one that watches the time.
 #[derive(Debug)]
 pub struct Handoffs {
-    sender: Mutex<Option<Sender<Departure>>>,
     desk: Arc<Desk>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What the thread and those who send to it share.
+/// What the threads and those who send to it share.
 #[derive(Debug)]
 struct Desk {
     ctl: Ctl,
@@ -86,8 +81,7 @@ struct Desk {
     reactors: Arc<[ReactorHandle]>,
     stats: Arc<Stats>,
     lines: Arc<Lines>,
-    /// How many wait from where.
-    waiting: Mutex<HashMap<Source, usize>>,
+    waiting: Waiting,
     /// Nothing is handed over any more: what we have exported goes.
     stopping: AtomicBool,
     hold: Mutex<Hold>,
@@ -104,7 +98,7 @@ struct Hold {
 }
 
 impl Handoffs {
-    /// Starts the thread, which hands over to `ctl` and returns what the kernel does not want through
+    /// Starts the threads, which hand over to `ctl` and return what the kernel does not want through
     /// `reactors`.
     ///
     /// # Errors
@@ -116,52 +110,46 @@ impl Handoffs {
         stats: Arc<Stats>,
         lines: Arc<Lines>,
     ) -> io::Result<Self> {
-        let (sender, departures) = bounded(WAITING_MAX);
         let desk = Arc::new(Desk {
             ctl,
             served,
             reactors,
             stats,
             lines,
-            waiting: Mutex::default(),
+            waiting: Waiting::default(),
             stopping: AtomicBool::new(false),
             hold: Mutex::default(),
             changed: Condvar::new(),
         });
-        let shared = Arc::clone(&desk);
-        let thread = std::thread::Builder::new()
-            .name("handoff".into())
-            .spawn(move || shared.serve(&departures))?;
+        type Part = fn(&Desk);
+        let parts: [(&str, Part); 2] = [("handoff", Desk::serve), ("handoff late", Desk::watch)];
+        let mut threads = Vec::new();
+        for (name, run) in parts {
+            let shared = Arc::clone(&desk);
+            let thread = std::thread::Builder::new().name(name.into());
+            // The first must not wait for ever if there is no second.
+            let spawned = thread.spawn(move || run(&shared));
+            threads.push(spawned.inspect_err(|_| desk.waiting.close())?);
+        }
         Ok(Self {
-            sender: Mutex::new(Some(sender)),
             desk,
-            thread: Mutex::new(Some(thread)),
+            threads: Mutex::new(threads),
         })
     }
 
     /// Whether another connection from `peer` would have to wait too long, or make others wait.
     pub(super) fn is_full_for(&self, peer: SocketAddr) -> bool {
-        let waiting = self.desk.waiting();
-        let here = waiting.get(&Source::from(peer.ip()));
-        here.is_some_and(|&count| count >= WAITING_PER_SOURCE_MAX)
-            || self.sender().as_ref().is_none_or(Sender::is_full)
+        self.desk.waiting.is_full_for(peer)
     }
 
     /// Connections that wait for the thread.
     pub(super) fn waiting(&self) -> usize {
-        self.desk.waiting().values().sum()
+        self.desk.waiting.count()
     }
 
     /// Lets a connection go. If nobody can take it, its host is told to come back.
     pub(super) fn submit(&self, departure: Departure) {
-        let source = Source::from(departure.peer.ip());
-        *self.desk.waiting().entry(source).or_default() += 1;
-        let refused = match self.sender().as_ref() {
-            Some(sender) => sender.try_send(departure).map_err(TrySendError::into_inner),
-            None => Err(departure),
-        };
-        if let Err(departure) = refused {
-            self.desk.left(source);
+        if let Some(departure) = self.desk.waiting.push(departure) {
             self.desk.put_back(departure, ConnectReject::BUSY);
         }
     }
@@ -193,55 +181,58 @@ impl Handoffs {
             self.desk.stopping.store(true, Ordering::SeqCst);
         }
         self.desk.changed.notify_all();
-        self.sender().take();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(thread) = thread {
+        self.desk.waiting.close();
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
             // A thread that panicked has said so itself.
             let _ = thread.join();
         }
     }
-
-    fn sender(&self) -> MutexGuard<'_, Option<Sender<Departure>>> {
-        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Desk {
-    fn serve(&self, departures: &Receiver<Departure>) {
-        for departure in departures {
-            self.left(Source::from(departure.peer.ip()));
+    /// Answers those that have waited too long, whatever the kernel is at.
+    fn watch(&self) {
+        while let Some(late) = self.waiting.late() {
+            for departure in late {
+                self.give_up(departure);
+            }
+        }
+    }
+
+    fn serve(&self) {
+        while let Some(departure) = self.waiting.next() {
             let _under_way = self.await_turn(departure.deadline);
-            // Somebody else was given its place: its peer has too many, or is too slow.
-            if departure
-                .place
-                .as_ref()
-                .is_some_and(|place| !place.is_held())
-            {
-                let reason = CloseReason::Evicted;
-                self.stats.refusals.count(reason.into());
-                let place = departure.place.as_ref();
-                self.stats.negotiated(Outcome::Evicted, place);
-                if self.lines.admit(Kind::Closed, Instant::now()) {
-                    debug!(peer = %departure.peer, %reason, "closed");
-                }
-            } else if departure.deadline <= Instant::now() {
-                if self.lines.admit(Kind::NotTaken, Instant::now()) {
-                    warn!(
-                        peer = %departure.peer,
-                        "the kernel takes queues too slowly, or is being changed; this one has waited too long"
-                    );
-                }
-                self.put_back(departure, ConnectReject::BUSY);
+            if departure.is_evicted() || departure.deadline <= Instant::now() {
+                self.give_up(departure);
             } else if let Err(reject) = self.judge_again(&departure) {
                 self.put_back(departure, reject);
             } else {
                 self.hand_over(departure);
             }
         }
+    }
+
+    /// A connection that cannot wait any longer.
+    fn give_up(&self, departure: Departure) {
+        // Somebody else was given its place: its peer has too many, or is too slow.
+        if departure.is_evicted() {
+            let reason = CloseReason::Evicted;
+            self.stats.refusals.count(reason.into());
+            let place = departure.place.as_ref();
+            self.stats.negotiated(Outcome::Evicted, place);
+            if self.lines.admit(Kind::Closed, Instant::now()) {
+                debug!(peer = %departure.peer, %reason, "closed");
+            }
+            return;
+        }
+        if self.lines.admit(Kind::NotTaken, Instant::now()) {
+            warn!(
+                peer = %departure.peer,
+                "the kernel takes queues too slowly, or is being changed; this one has waited too long"
+            );
+        }
+        self.put_back(departure, ConnectReject::BUSY);
     }
 
     /// Waits while nothing may be handed over, until `deadline` at most. Until the result is dropped,
@@ -351,19 +342,12 @@ impl Desk {
             },
         })));
     }
+}
 
-    fn left(&self, source: Source) {
-        let mut waiting = self.waiting();
-        if let Some(count) = waiting.get_mut(&source) {
-            *count -= 1;
-            if *count == 0 {
-                waiting.remove(&source);
-            }
-        }
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, HashMap<Source, usize>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+impl Departure {
+    fn is_evicted(&self) -> bool {
+        let place = self.place.as_ref();
+        place.is_some_and(|place| !place.is_held())
     }
 }
 
