@@ -230,7 +230,12 @@ fn without_descriptors_hosts_wait_and_get_in_when_others_leave() -> Result {
     target.says("connections are taken in again");
     let lines = target.log();
     assert_eq!(lines.matches("every descriptor is taken").count(), 1);
-    works(&mut there)
+    works(&mut there)?;
+    // Whoever allows more is told at once.
+    let more = limited("connections = 600");
+    let plan = target.plan(&more).expect("a good file");
+    assert!(plan.warnings[0].starts_with("few descriptors"), "{plan:?}");
+    Ok(())
 }
 
 /// A host that has its work done; it may wait for it.
@@ -284,3 +289,39 @@ fn a_flood_of_refusals_fills_no_log() -> Result {
     target.says("host=nqn.2014-08.org.example:host77");
     works(&mut there)
 }
+
+#[test]
+fn a_host_without_a_keep_alive_timer_is_asked_by_tcp_whether_it_is_there() -> Result {
+    let target = serving(&limited(""));
+    let host = host(target.io(), A, 1)?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let Some(timers) = timers(target.io()) else {
+            eprintln!("SKIPPED: this system has no /proc to look for the timers of connections in");
+            return Ok(());
+        };
+        assert_eq!(timers.len(), 2, "an admin queue and an I/O queue");
+        if timers.iter().all(|it| it.starts_with(KEEPALIVE)) {
+            break;
+        }
+        // An acknowledgement is still to come.
+        assert!(Instant::now() < deadline, "{timers:?}");
+        std::thread::yield_now();
+    }
+    drop(host);
+    Ok(())
+}
+
+/// What the kernel waits for on the connections that are there at this address, and for how long.
+fn timers(at: SocketAddr) -> Option<Vec<String>> {
+    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
+    // Local address, remote address, state, queues, timer.
+    let port = format!(":{:04X}", at.port());
+    let rows = table.lines().map(|it| it.split_whitespace().collect());
+    let ours = rows.filter(|row: &Vec<_>| row[1].ends_with(&port) && row[3] == ESTABLISHED);
+    Some(ours.map(|row| row[5].to_owned()).collect())
+}
+
+/// What /proc/net/tcp calls a connection that is there, and one whose peer will be asked.
+const ESTABLISHED: &str = "01";
+const KEEPALIVE: &str = "02:";

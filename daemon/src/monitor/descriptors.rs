@@ -28,27 +28,31 @@ pub(super) fn limits(config: &Config, resources: &Resources) -> Limits {
     }
 }
 
-/// Says how many there are, and whether that is little: for as many connections as the operator wants, or
-/// for as many as may be in negotiation while nobody is connected yet.
+/// Says how many there are, and whether that is little.
 pub(super) fn tell(config: &Config, resources: &Resources) {
     let Some(descriptors) = descriptors() else {
         return;
     };
-    let room = room(descriptors, our_own(config, resources));
+    match few(config, resources) {
+        Some(few) => warn!(descriptors, "{few}"),
+        None => info!(descriptors, "as many may be open, one for each connection"),
+    }
+}
+
+/// That there are few, if so: for as many connections as the operator wants, or for as many as may be in
+/// negotiation while nobody is connected yet.
+pub(super) fn few(config: &Config, resources: &Resources) -> Option<String> {
+    let room = room(descriptors()?, our_own(config, resources));
     let (wanted, what) = match config.limits.connections {
         Some(connections) => (connections, "connections"),
         None => (config.limits.negotiations, "negotiations"),
     };
-    if room < wanted.get() {
-        warn!(
-            descriptors,
-            wanted = wanted.get(),
-            "few descriptors, and every connection takes one: raise their limit, or allow fewer \
-             {what}"
-        );
-    } else {
-        info!(descriptors, "as many may be open, one for each connection");
-    }
+    (room < wanted.get()).then(|| {
+        format!(
+            "few descriptors, and every connection takes one: there is room for {room}, and \
+             {wanted} {what} are allowed; raise the limit of descriptors, or allow fewer {what}"
+        )
+    })
 }
 
 fn descriptors() -> Option<usize> {

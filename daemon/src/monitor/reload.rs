@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 use super::Monitor;
 use super::changes::changes;
 use super::child::Lost;
+use super::descriptors;
 use super::kernel::{self, OpenKernel};
 use super::resources::Resources;
 use super::supply::Supply;
@@ -100,6 +101,9 @@ impl Monitor<'_> {
         };
         plan.steps
             .extend(resources.storage.changed(&before.storage));
+        if config.limits != self.config.limits {
+            plan.warnings.extend(descriptors::few(&config, &resources));
+        }
         let mut kernel = false;
         if !desired.ports().is_empty() || self.kernel.is_some() {
             let ctl = &self.open_kernel().map_err(|error| system(&error))?.ctl;

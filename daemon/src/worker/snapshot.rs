@@ -30,8 +30,9 @@ pub const IO_IN_CAPSULE: u32 = 16 * 1024;
 pub const MAX_TRANSFER: u32 = 1 << 20;
 /// I/O queues of one controller. Hosts ask for one a core.
 pub const MAX_IO_QUEUES: u16 = 1024;
-/// Connections from one address, at the most: a rack whose hosts share an IPv6 network has fewer.
-const PER_ADDRESS: usize = 1 << 16;
+/// Connections from one address unless the operator says otherwise: a rack whose hosts share an IPv6
+/// network has fewer, and a quarter of all CNTLIDs is left to others.
+const PER_ADDRESS: usize = 49_152;
 
 /// Everything that is served.
 #[derive(Debug)]
