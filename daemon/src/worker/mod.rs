@@ -29,6 +29,7 @@ mod refusals;
 pub mod registry;
 pub mod route;
 pub mod served;
+mod sleep;
 pub mod snapshot;
 mod socket;
 pub mod stats;

@@ -22,6 +22,7 @@ use super::admission::PlaceId;
 use super::close::CloseReason;
 use super::connection::{Connection, Turn};
 use super::message::{Accepted, ConnectionId, Message, Returned};
+use super::sleep::Sleep;
 use super::stats::reason::Outcome;
 
 /// Bytes read from one connection at a time, into a buffer that all share.
@@ -48,6 +49,7 @@ pub(super) struct Reactor {
     timers: BTreeSet<(Instant, usize)>,
     scratch: Vec<u8>,
     stopping: Option<Instant>,
+    sleep: Sleep,
 }
 
 impl Reactor {
@@ -70,6 +72,7 @@ impl Reactor {
             timers: BTreeSet::new(),
             scratch: vec![0; SCRATCH],
             stopping: None,
+            sleep: Sleep::new(Instant::now()),
         }
     }
 
@@ -77,7 +80,8 @@ impl Reactor {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         loop {
-            match self.poll.poll(&mut events, self.timeout()) {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, timeout) {
                 // A timeout may have passed meanwhile, and events be there that count first.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
@@ -87,6 +91,7 @@ impl Reactor {
                 Ok(()) => {}
             }
             let now = Instant::now();
+            self.sleep.turn(now, timeout);
             for event in &events {
                 let Token(token) = event.token();
                 if let Some(connection) = self.places.get_mut(token).and_then(Option::as_mut) {
@@ -96,9 +101,11 @@ impl Reactor {
             }
             self.messages(now);
             // What has arrived counts before the clock does: after a stall of ours no host is late
-            // whose keep-alive waits in its socket.
+            // whose keep-alive waits in its socket, or in another reactor's.
             self.run_connections(now);
-            self.expire(now);
+            if self.sleep.is_over(now) {
+                self.expire(now);
+            }
             if self.stopping.is_some() && self.places.iter().all(Option::is_none) {
                 return;
             }
@@ -109,7 +116,8 @@ impl Reactor {
         if !self.runnable.is_empty() {
             return Some(Duration::ZERO);
         }
-        let (next, _) = self.timers.first()?;
+        let &(next, _) = self.timers.first()?;
+        let next = self.sleep.grace().map_or(next, |grace| next.max(grace));
         // Rounded up: a poll that wakes a moment early would spin until the deadline.
         Some(next.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
     }
