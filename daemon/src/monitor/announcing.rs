@@ -260,8 +260,7 @@ impl Announcing {
         }
         let status = status.map_or_else(|| "ended".into(), |status| status.to_string());
         error!(%status, "the announcer has ended; what is served is served on");
-        self.restarts
-            .schedule(running.process.started().elapsed().ok());
+        self.restarts.schedule(Some(running.process.lived()));
     }
 
     /// Tells it to take everything back and to end.
@@ -386,8 +385,7 @@ impl Announcing {
         }
         let reason = crate::error::chain(mad);
         error!(%reason, "the announcer is given up; what is served is served on");
-        self.restarts
-            .schedule(running.process.started().elapsed().ok());
+        self.restarts.schedule(Some(running.process.lived()));
     }
 
     /// What one that is gone has said is not so any more.

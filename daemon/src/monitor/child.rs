@@ -113,6 +113,11 @@ impl Child {
         self.process.started()
     }
 
+    /// How long it has been there.
+    pub(super) fn lived(&self) -> Duration {
+        self.process.lived()
+    }
+
     /// Where its end shows.
     pub(super) fn ended(&self) -> &Receiver<ExitStatus> {
         self.process.ended()
@@ -163,7 +168,7 @@ impl Child {
         self.counts_within(ANSWER_TIME)
     }
 
-    /// Whether it still listens to us, so that it can be asked to end.
+    /// Whether it still listens to us.
     pub(super) fn listens(&self) -> Result<(), Lost> {
         self.counts_within(LISTEN_TIME).map(drop)
     }

@@ -101,6 +101,7 @@ enum End {
 impl Monitor<'_> {
     /// Answers, reloads and keeps a worker running, until the daemon is to end.
     fn serve(&mut self, signals: &Receiver<Signal>, questions: &Receiver<Question>) -> End {
+        let mut pulse = Instant::now() + PULSE;
         loop {
             let (ended, answers) = match &self.worker {
                 Some(child) => (child.ended().clone(), child.answers().clone()),
@@ -136,6 +137,11 @@ impl Monitor<'_> {
                     Err(_) => self.worker_lost(&Lost::Gone),
                 },
                 recv(due) -> _ => self.start_worker_again(),
+                recv(at(pulse)) -> _ => {
+                    // One that hangs is given up though nobody asks.
+                    let _ = self.ask(Child::listens);
+                    pulse = Instant::now() + PULSE;
+                }
                 recv(announcer_ended) -> status => self.announcing.has_ended(status.ok()),
                 recv(said) -> message => self.announcing.hear(message.ok()),
                 recv(announcer_due) -> _ => self.announcing.is_due(),
@@ -218,10 +224,7 @@ impl Monitor<'_> {
     }
 
     fn schedule_restart(&mut self) {
-        let lived = self
-            .worker
-            .take()
-            .and_then(|worker| worker.started().elapsed().ok());
+        let lived = self.worker.take().map(|worker| worker.lived());
         self.restarts.schedule(lived);
     }
 
@@ -291,6 +294,9 @@ fn words(things: impl Iterator<Item = impl ToString>) -> String {
     let words: Vec<String> = things.map(|it| it.to_string()).collect();
     words.join(", ")
 }
+
+/// How often a worker is asked whether it still listens.
+const PULSE: Duration = Duration::from_secs(5);
 
 /// What a worker may take to end in order.
 const STOP_TIME: Duration = Duration::from_secs(120);

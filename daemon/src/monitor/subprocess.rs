@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::Serialize;
@@ -39,7 +39,9 @@ pub(super) struct Subprocess<M> {
     channel: Channel,
     said: Receiver<M>,
     process: u32,
+    /// For people. The clock may be set meanwhile.
     started: SystemTime,
+    since: Instant,
     ended: Receiver<ExitStatus>,
 }
 
@@ -88,6 +90,7 @@ impl<M: DeserializeOwned + Send + 'static> Subprocess<M> {
             said,
             process,
             started: SystemTime::now(),
+            since: Instant::now(),
             ended,
         })
     }
@@ -102,6 +105,11 @@ impl<M> Subprocess<M> {
     /// When it was started.
     pub(super) fn started(&self) -> SystemTime {
         self.started
+    }
+
+    /// How long it has been there.
+    pub(super) fn lived(&self) -> Duration {
+        self.since.elapsed()
     }
 
     /// Where its end shows.
