@@ -75,6 +75,10 @@ forbid() {
 	forbid 'the protocol crate does no I/O and has no clock' \
 		'std::(net|fs)|std::[{].*(net|fs)(::|,|})|Instant::now|SystemTime' \
 		$(files_of '^proto/src/' '(^|/)tests(/|\.rs$)')
+	# Who tells people when something was. Everything else goes by Instant, which nobody sets.
+	forbid 'the time of day jumps: what waits or measures goes by Instant' 'SystemTime' \
+		$(files_of '^(daemon|kmod-ffi)/src/' \
+			'(^|/)tests(/|\.rs$)|/(monitor/(announcing|child|mod|reload|start|status|subprocess)|nvmfctl/mod|worker/(refusals|stats))\.rs$')
 	forbid 'unfinished work' '(^|[^a-z_])(todo|unimplemented|dbg)!' $(files_of .)
 
 	message='a file has at most 700 lines without its tests' limit=700
