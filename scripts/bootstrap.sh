@@ -228,6 +228,8 @@ if [ "$level" = test ]; then
 	need mandoc mandoc -
 	need jq jq jq
 	need tshark tshark tshark
+	# For tests/faults, which has the clock jump on Linux.
+	need faketime faketime -
 	# For libFuzzer.
 	need c++ g++ -
 	# `make install` is for both makes, and a system has one of them.
