@@ -36,6 +36,7 @@ const STAGES: [(&str, Half); 7] = [
 fn three_hundred_stop_half_way(mode: Mode) -> Result {
     let mut scene = Scene::new(mode)?;
     let mut chance = Chance::new();
+    let reloads = scene.reloads();
     let (host, wishes) = scene.without_queue(1)?;
     let io = Opening::new(&wishes);
     for (stage, half) in STAGES {
@@ -51,6 +52,7 @@ fn three_hundred_stop_half_way(mode: Mode) -> Result {
         scene.goes_on()?;
     }
     drop(host);
+    assert!(reloads.end() > 0);
     scene.ends_well()
 }
 

@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use nvmfd::control::message::Request;
 use nvmfd_tests::operator;
@@ -12,9 +12,14 @@ use nvmfd_tests::target::Target;
 
 /// One who reloads, until it goes.
 pub(crate) struct Reloads {
-    end: Arc<AtomicBool>,
+    /// Says the end by being gone.
+    end: Option<SyncSender<()>>,
     thread: Option<JoinHandle<u32>>,
 }
+
+/// Between two reloads: while one is done nothing is handed over to the kernel, and nobody is so eager that
+/// nothing else is done.
+const PACE: Duration = Duration::from_millis(50);
 
 /// What the file says besides, one after the other: a namespace and a subsystem come and go, and limits
 /// change.
@@ -40,37 +45,33 @@ ram = "1m"
 impl Reloads {
     /// The file says `config` when it begins and when it ends.
     pub(crate) fn of(target: &Target, config: &str) -> Self {
-        let end = Arc::<AtomicBool>::default();
-        let ends = Arc::clone(&end);
+        let (end, ends) = sync_channel::<()>(0);
         let (file, socket, config) = (target.config(), target.socket(), config.to_owned());
         let thread = thread::spawn(move || {
             let mut count = 0;
-            while !ends.load(Ordering::SeqCst) {
+            loop {
+                let mut goes_on = true;
                 for (before, after) in CHANGES {
-                    let text = format!("{before}{config}{after}");
-                    reload(&file, &socket, &text);
+                    reload(&file, &socket, &format!("{before}{config}{after}"));
                     count += 1;
+                    goes_on = ends.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout);
+                }
+                if !goes_on {
+                    return count;
                 }
             }
-            count
         });
         Self {
-            end,
+            end: Some(end),
             thread: Some(thread),
         }
     }
 
     /// Waits until the file is again what it was; how often it was read.
     pub(crate) fn end(mut self) -> u32 {
-        self.end.store(true, Ordering::SeqCst);
+        self.end = None;
         let thread = self.thread.take().expect("it was not ended");
         thread.join().expect("every reload succeeds")
-    }
-}
-
-impl Drop for Reloads {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::SeqCst);
     }
 }
 

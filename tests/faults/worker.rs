@@ -291,3 +291,21 @@ fn a_monitor_that_stops_holds_up_no_host() -> Result {
     assert_eq!(scene.target.worker(), worker);
     Ok(())
 }
+
+#[test]
+fn a_machine_that_was_suspended_goes_on() -> Result {
+    let scene = Scene::new()?;
+    let work = Work::begin(&scene.target, 2)?;
+    work.goes_on();
+    let worker = scene.target.worker();
+    scene.target.signal(Signal::SIGSTOP);
+    signal(worker, Signal::SIGSTOP)?;
+    // Longer than the monitor waits for an answer, but our hosts do wait.
+    thread::sleep(Duration::from_secs(12));
+    scene.target.signal(Signal::SIGCONT);
+    signal(worker, Signal::SIGCONT)?;
+    work.goes_on();
+    work.end()?;
+    assert_eq!(scene.target.worker(), worker);
+    Ok(())
+}
