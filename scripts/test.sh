@@ -88,6 +88,7 @@ run() {
 		have bmake || [ "$(uname -s)" = FreeBSD ] || say "NOT RUN: make install with BSD make (bmake)"
 		have gmake || [ "$(uname -s)" != FreeBSD ] || say "NOT RUN: make install with GNU make (gmake)"
 		have jq || say "NOT RUN: the example of nvmfctl(8) that needs jq"
+		have faketime || say "NOT RUN: a time of day that jumps (libfaketime, Debian's faketime)"
 		have systemd-analyze || say "NOT RUN: systemd's own judgement of the unit (systemd-analyze)"
 		# shellcheck disable=SC2046,SC2086 # a list of words; nothing, or a word
 		cargo test --package nvmfd-tests --locked --no-fail-fast --lib $(outside_targets) -- $background
