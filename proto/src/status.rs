@@ -93,6 +93,7 @@ statuses! {
     TRANSIENT_TRANSPORT_ERROR = (0, 0x22), "transient transport error";
     LBA_OUT_OF_RANGE = (0, 0x80), "LBA out of range";
     CAPACITY_EXCEEDED = (0, 0x81), "capacity exceeded";
+    NAMESPACE_NOT_READY = (0, 0x82), "namespace not ready";
 
     AER_LIMIT_EXCEEDED = (1, 0x05), "asynchronous event request limit exceeded";
     INVALID_LOG_PAGE = (1, 0x09), "invalid log page";

@@ -259,7 +259,7 @@ impl Session {
     /// Flushes on the pool, which answers with [`Message::ShutdownFlushed`].
     pub(super) fn flush_all(&mut self, turn: &Turn<'_>) {
         let namespaces = self.association.engine().cloned();
-        let connection = self.id;
+        let (connection, host) = (self.id, self.association.hostid);
         let Some(admin) = self.admin() else { return };
         match namespaces {
             Some(namespaces) => {
@@ -268,6 +268,7 @@ impl Session {
                 let _ = turn.shared.pool.submit(Job {
                     connection,
                     tag: None,
+                    host,
                     // Durable whether or not the host waits for it.
                     alive: Arc::new(AtomicBool::new(true)),
                     task: Task::FlushAll(namespaces),

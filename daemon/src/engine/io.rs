@@ -6,41 +6,34 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use nvmf_proto::cqe::Completion;
 use nvmf_proto::nvm::{self, Command, Extent};
 use nvmf_proto::status::Status;
-use tracing::warn;
 
-use super::Executed;
+use super::fault::Operation;
 use super::namespace::Namespace;
-use crate::log::{Quota, told};
+use super::{Errand, Executed};
 
 /// Bytes that Verify and Copy hold at a time.
 const PIECE: u64 = 1 << 20;
 
-/// Lines about media that fail: hosts cause them as often as they like.
-static FAILURES: Quota = Quota::new(20, Duration::from_secs(10));
-
-/// Executes a command with the data that came with it. With `durable`, what it writes is on stable
-/// storage before it returns, as a host asks that switched the write cache off. What takes long stops
-/// when its connection ceases to be `alive`.
+/// Executes a command with the data that came with it.
 pub fn execute(
     namespace: &Namespace,
     command: &Command,
     data: &[u8],
-    durable: bool,
-    alive: &AtomicBool,
+    errand: &Errand<'_>,
 ) -> Executed {
+    let alive = errand.alive;
     let done = match command {
         Command::Read { extent } => return read(namespace, extent),
         _ if command.modifies() && namespace.is_read_only() => {
             Err(Status::NAMESPACE_WRITE_PROTECTED.dnr())
         }
-        Command::Flush => flush(namespace),
+        Command::Flush => namespace.flush(Some(&errand.host)),
         Command::Write { extent, fua } => {
-            write(namespace, extent, data).and_then(|()| settle(namespace, *fua || durable))
+            write(namespace, extent, data).and_then(|()| settle(namespace, *fua, errand))
         }
         Command::Compare { extent } => compare(namespace, extent, data),
         Command::WriteZeroes {
@@ -48,7 +41,7 @@ pub fn execute(
             deallocate,
             fua,
         } => write_zeroes(namespace, extent, *deallocate)
-            .and_then(|()| settle(namespace, *fua || durable)),
+            .and_then(|()| settle(namespace, *fua, errand)),
         Command::DatasetManagement {
             deallocate: false, ..
         } => Ok(()),
@@ -59,7 +52,7 @@ pub fn execute(
             ranges,
             fua,
         } => copy(namespace, data, *ranges, *destination, alive)
-            .and_then(|()| settle(namespace, *fua || durable)),
+            .and_then(|()| settle(namespace, *fua, errand)),
     };
     Executed::Done(done.map_or_else(Completion::error, |()| Completion::SUCCESS))
 }
@@ -84,7 +77,7 @@ pub fn execute_fused(
     extent: &Extent,
     expected: &[u8],
     data: &[u8],
-    durable: bool,
+    errand: &Errand<'_>,
 ) -> Executed {
     if namespace.is_read_only() {
         let protected = Completion::error(Status::NAMESPACE_WRITE_PROTECTED.dnr());
@@ -94,7 +87,7 @@ pub fn execute_fused(
     if let Err(status) = compare(namespace, extent, expected) {
         return Executed::Fused(status.into(), Status::FUSED_FAILED.into());
     }
-    let written = put(namespace, extent, data).and_then(|()| settle(namespace, durable));
+    let written = put(namespace, extent, data).and_then(|()| settle(namespace, false, errand));
     let written = written.map_or_else(Completion::error, |()| Completion::SUCCESS);
     Executed::Fused(Completion::SUCCESS, written)
 }
@@ -102,10 +95,19 @@ pub fn execute_fused(
 fn read(namespace: &Namespace, extent: &Extent) -> Executed {
     let geometry = &namespace.geometry;
     let mut buffer = vec![0; length(extent.bytes(geometry))];
-    match namespace.backend.read(extent.offset(geometry), &mut buffer) {
+    match fetch(namespace, extent.offset(geometry), &mut buffer) {
         Ok(()) => Executed::Data(buffer),
-        Err(error) => Executed::Done(read_failed(namespace, &error).into()),
+        Err(status) => Executed::Done(status.into()),
     }
+}
+
+fn fetch(namespace: &Namespace, offset: u64, into: &mut [u8]) -> Result<(), Status> {
+    let read = namespace.backend.read(offset, into);
+    namespace.judge(Operation::Read, read.as_ref().copied())
+}
+
+fn changed(namespace: &Namespace, done: &io::Result<()>) -> Result<(), Status> {
+    namespace.judge(Operation::Write, done.as_ref().copied())
 }
 
 fn write(namespace: &Namespace, extent: &Extent, data: &[u8]) -> Result<(), Status> {
@@ -115,35 +117,22 @@ fn write(namespace: &Namespace, extent: &Extent, data: &[u8]) -> Result<(), Stat
 
 fn put(namespace: &Namespace, extent: &Extent, data: &[u8]) -> Result<(), Status> {
     let offset = extent.offset(&namespace.geometry);
-    namespace
-        .backend
-        .write(offset, data)
-        .map_err(|error| write_failed(namespace, &error))
+    changed(namespace, &namespace.backend.write(offset, data))
 }
 
 /// Makes what was written durable, where that takes more than having written it.
-fn settle(namespace: &Namespace, durable: bool) -> Result<(), Status> {
-    if durable && namespace.character.volatile_cache {
-        flush(namespace)
+fn settle(namespace: &Namespace, fua: bool, errand: &Errand<'_>) -> Result<(), Status> {
+    if (fua || errand.durable) && namespace.character.volatile_cache {
+        namespace.flush(Some(&errand.host))
     } else {
         Ok(())
     }
 }
 
-fn flush(namespace: &Namespace) -> Result<(), Status> {
-    namespace
-        .backend
-        .flush()
-        .map_err(|error| write_failed(namespace, &error))
-}
-
 fn compare(namespace: &Namespace, extent: &Extent, expected: &[u8]) -> Result<(), Status> {
     let geometry = &namespace.geometry;
     let mut found = vec![0; length(extent.bytes(geometry))];
-    namespace
-        .backend
-        .read(extent.offset(geometry), &mut found)
-        .map_err(|error| read_failed(namespace, &error))?;
+    fetch(namespace, extent.offset(geometry), &mut found)?;
     if found == expected {
         Ok(())
     } else {
@@ -154,10 +143,9 @@ fn compare(namespace: &Namespace, extent: &Extent, expected: &[u8]) -> Result<()
 fn write_zeroes(namespace: &Namespace, extent: &Extent, deallocate: bool) -> Result<(), Status> {
     let geometry = &namespace.geometry;
     let _shared = namespace.gate.read();
-    namespace
-        .backend
-        .write_zeroes(extent.offset(geometry), extent.bytes(geometry), deallocate)
-        .map_err(|error| write_failed(namespace, &error))
+    let (offset, bytes) = (extent.offset(geometry), extent.bytes(geometry));
+    let zeroed = namespace.backend.write_zeroes(offset, bytes, deallocate);
+    changed(namespace, &zeroed)
 }
 
 fn deallocate(
@@ -175,7 +163,7 @@ fn deallocate(
         let freed = namespace
             .backend
             .deallocate(extent.offset(geometry), extent.bytes(geometry));
-        freed.map_err(|error| write_failed(namespace, &error))?;
+        changed(namespace, &freed)?;
     }
     Ok(())
 }
@@ -185,8 +173,7 @@ fn verify(namespace: &Namespace, extent: &Extent, alive: &AtomicBool) -> Result<
     pieces(extent.offset(geometry), extent.bytes(geometry)).try_for_each(|(offset, bytes)| {
         still(alive)?;
         let mut buffer = vec![0; length(bytes)];
-        let read = namespace.backend.read(offset, &mut buffer);
-        read.map_err(|error| read_failed(namespace, &error))
+        fetch(namespace, offset, &mut buffer)
     })
 }
 
@@ -205,10 +192,8 @@ fn copy(
             still(alive)?;
             let mut buffer = vec![0; length(bytes)];
             let _shared = namespace.gate.read();
-            let read = namespace.backend.read(offset, &mut buffer);
-            read.map_err(|error| read_failed(namespace, &error))?;
-            let written = namespace.backend.write(to, &buffer);
-            written.map_err(|error| write_failed(namespace, &error))?;
+            fetch(namespace, offset, &mut buffer)?;
+            changed(namespace, &namespace.backend.write(to, &buffer))?;
             to += bytes;
         }
     }
@@ -236,29 +221,6 @@ fn pieces(offset: u64, bytes: u64) -> impl Iterator<Item = (u64, u64)> {
 /// A length that parsing has bounded, as a buffer's.
 fn length(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
-}
-
-fn tell(namespace: &Namespace, error: &io::Error, what: &str) {
-    if let Some(suppressed) = FAILURES.admit(Instant::now()) {
-        warn!(suppressed = told(suppressed), device = %namespace.device, %error, "{what}");
-    }
-}
-
-fn read_failed(namespace: &Namespace, error: &io::Error) -> Status {
-    tell(namespace, error, "read failed");
-    Status::UNRECOVERED_READ_ERROR
-}
-
-fn write_failed(namespace: &Namespace, error: &io::Error) -> Status {
-    tell(namespace, error, "write failed");
-    #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum")]
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => {
-            Status::CAPACITY_EXCEEDED
-        }
-        io::ErrorKind::ReadOnlyFilesystem => Status::NAMESPACE_WRITE_PROTECTED,
-        _ => Status::WRITE_FAULT,
-    }
 }
 
 #[cfg(test)]

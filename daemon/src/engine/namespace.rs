@@ -4,14 +4,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use nvmf_proto::controller::{NamespaceInfo, Namespaces as NamespaceView};
 use nvmf_proto::nvm::Geometry;
-use tracing::error;
+use nvmf_proto::status::Status;
+use tracing::{error, warn};
 
 use super::backend::{Backend, Character, DeviceSpec};
+use super::fault::{self, Operation};
+use super::flushes::{Flushes, HostId};
+use super::health::{Extent, Health, News};
 use super::ledger::Ledger;
 use crate::identity::NamespaceIds;
 
@@ -34,6 +40,10 @@ pub struct Namespace {
     pub ids: NamespaceIds,
     /// Shared by whatever writes; Compare and Write has it alone.
     pub gate: Arc<Gate>,
+    /// Its flushes.
+    pub flushes: Arc<Flushes>,
+    /// How its storage fares.
+    pub health: Arc<Health>,
 }
 
 /// Keeps writes out of a fused Compare and Write.
@@ -69,15 +79,19 @@ impl Namespace {
             character,
             ids,
             gate: Arc::default(),
+            flushes: Arc::default(),
+            health: Arc::default(),
         }
     }
 
     /// The same, in the place of one on the same medium (which has grown, say): commands of either
-    /// keep out of the other's Compare and Write.
+    /// keep out of the other's Compare and Write, and what was lost or fails still is.
     #[must_use]
     pub fn succeeding(self, other: &Self) -> Self {
         Self {
             gate: Arc::clone(&other.gate),
+            flushes: Arc::clone(&other.flushes),
+            health: Arc::clone(&other.health),
             ..self
         }
     }
@@ -85,6 +99,65 @@ impl Namespace {
     /// Whether writes are refused.
     pub fn is_read_only(&self) -> bool {
         self.character.read_only
+    }
+
+    /// Puts everything that was written on stable storage, on behalf of a host or of ourselves.
+    ///
+    /// # Errors
+    /// What the host is told.
+    pub fn flush(&self, host: Option<&HostId>) -> Result<(), Status> {
+        if !self.character.volatile_cache {
+            return Ok(());
+        }
+        let mut synced = Ok(());
+        let flushed = self.flushes.flush(host, || {
+            let sync = self.backend.flush();
+            // Of the medium is told what it did, and not who is told of it.
+            synced = self.judge(Operation::Flush, sync.as_ref().copied());
+            sync
+        });
+        synced?;
+        flushed.map_err(|error| fault::status(Operation::Flush, &error))
+    }
+
+    /// What a host is told of what the medium did; the log is told what is worth a line.
+    ///
+    /// # Errors
+    /// Those of the medium, as statuses.
+    pub fn judge(&self, operation: Operation, done: Result<(), &io::Error>) -> Result<(), Status> {
+        match done {
+            Ok(()) => {
+                if self.health.is_failing(operation)
+                    && let Some(news) = self.health.worked(operation, Instant::now())
+                {
+                    self.tell(operation, news, None);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(news) = self.health.failed(operation, error, Instant::now()) {
+                    self.tell(operation, news, Some(error));
+                }
+                Err(fault::status(operation, error))
+            }
+        }
+    }
+
+    fn tell(&self, operation: Operation, news: News, error: Option<&io::Error>) {
+        let (nsid, device) = (self.nsid, &self.device);
+        let error = error.map(tracing::field::display);
+        let seconds = |lasted: Duration| lasted.as_secs();
+        match news {
+            News::Fails => error!(nsid, %device, error, "{operation} fail"),
+            News::StillFails(Extent { commands, lasted }) => {
+                let seconds = seconds(lasted);
+                error!(nsid, %device, error, commands, seconds, "{operation} still fail");
+            }
+            News::Works(Extent { commands, lasted }) => {
+                let seconds = seconds(lasted);
+                warn!(nsid, %device, commands, seconds, "{operation} work again");
+            }
+        }
     }
 
     fn info(&self) -> NamespaceInfo {
@@ -154,14 +227,13 @@ impl Namespaces {
         all.into_iter().filter(changed).copied().collect()
     }
 
-    /// Puts everything written on stable storage. Failures are logged: nobody is left to tell.
+    /// Puts everything written on stable storage. Nobody waits to be told of failures.
     pub fn flush_all(&self) {
         // Owned, because flushes take their time.
         let namespaces = self.by_nsid.load_full();
-        for namespace in namespaces.values().filter(|it| it.character.volatile_cache) {
-            if let Err(error) = namespace.backend.flush() {
-                error!(device = %namespace.device, %error, "flushing failed");
-            }
+        for namespace in namespaces.values() {
+            // Told to the log, and to hosts that flush later.
+            let _ = namespace.flush(None);
         }
     }
 }

@@ -1,23 +1,25 @@
 //! Threads for commands that may sleep, so that a slow disk never delays a keep-alive.
 //!
 //! A job whose connection has ended before it began is dropped: what a host did not live to see
-//! acknowledged is not applied later. One that has begun ends, and its answer finds nobody. How many
-//! jobs wait is bounded by what each session lets its host have outstanding.
+//! acknowledged is not applied later. One that has begun ends, its answer finds nobody, and what came
+//! later for the same blocks waits for it (`lane`). How many jobs wait is bounded by what each session
+//! lets its host have outstanding.
 
 #![forbid(unsafe_code)]
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender};
 use nvmf_proto::nvm::{Command, Extent};
 use nvmf_proto::queue::Tag;
 
+use super::flushes::HostId;
+use super::lane::Lane;
 use super::namespace::{Gate, Namespace, Namespaces, View};
-use super::{Executed, io as commands};
+use super::{Errand, Executed, io as commands};
 use crate::worker::message::{ConnectionId, Message, ReactorHandle};
 
 /// Threads for one namespace that may sleep. Each waits for one operation at a time, so this is the
@@ -83,6 +85,8 @@ pub struct Job {
     pub connection: ConnectionId,
     /// Its command; `None` of a shutdown's flush.
     pub tag: Option<Tag>,
+    /// Its host.
+    pub host: HostId,
     /// Cleared when the connection ends: what has not started then is never applied.
     pub alive: Arc<AtomicBool>,
     /// What to do.
@@ -108,16 +112,16 @@ pub struct Pool {
 
 #[derive(Debug)]
 struct Lanes {
-    flush: Sender<Job>,
-    namespaces: HashMap<LaneId, Lane>,
+    flush: Served,
+    namespaces: HashMap<LaneId, (Served, Kept)>,
 }
 
+/// A lane that threads serve until this goes, and what was left then is done.
 #[derive(Debug)]
-struct Lane {
-    sender: Sender<Job>,
-    /// Kept, so that no other can have its address while there is a lane of that name.
-    _gate: Arc<Gate>,
-}
+struct Served(Arc<Lane>);
+
+/// Kept, so that no other gate can have its address while there is a lane of that name.
+type Kept = Arc<Gate>;
 
 /// Names a namespace's lane: the address of its gate. So a namespace that has grown, say, has the lane of
 /// the one before, and a command that was begun on that one finds it.
@@ -171,12 +175,8 @@ impl Pool {
                 MEMORY_THREADS
             };
             let name = format!("nsid {}", namespace.nsid);
-            let sender = lane(&name, most.min(share), &self.reactors, &mut threads)?;
-            let lane = Lane {
-                sender,
-                _gate: Arc::clone(&namespace.gate),
-            };
-            made.push((lane_of(namespace), lane));
+            let lane = lane(&name, most.min(share), &self.reactors, &mut threads)?;
+            made.push((lane_of(namespace), (lane, Arc::clone(&namespace.gate))));
         }
         lanes.namespaces.extend(made);
         self.threads().append(&mut threads);
@@ -201,17 +201,16 @@ impl Pool {
         let Some(lanes) = lanes.as_ref() else {
             return Submitted::Queued;
         };
-        let sender = match &job.task {
+        let lane = match &job.task {
             Task::Command { namespace, .. } | Task::Fused { namespace, .. } => {
                 let lane = lanes.namespaces.get(&lane_of(namespace));
-                lane.map(|lane| &lane.sender)
+                lane.map(|(lane, _)| lane)
             }
             Task::FlushAll(_) => Some(&lanes.flush),
         };
-        match sender {
-            Some(sender) => {
-                // Fails only when every thread has panicked, which each has said itself.
-                let _ = sender.send(job);
+        match lane {
+            Some(lane) => {
+                lane.0.push(job);
                 Submitted::Queued
             }
             None => Submitted::NamespaceGone(Box::new(job)),
@@ -222,8 +221,8 @@ impl Pool {
     pub fn waiting(&self) -> usize {
         self.lanes().as_ref().map_or(0, |lanes| {
             let namespaces = lanes.namespaces.values();
-            let waiting: usize = namespaces.map(|lane| lane.sender.len()).sum();
-            waiting + lanes.flush.len()
+            let waiting: usize = namespaces.map(|(lane, _)| lane.0.waiting()).sum();
+            waiting + lanes.flush.0.waiting()
         })
     }
 
@@ -246,6 +245,12 @@ impl Pool {
     }
 }
 
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 fn lane_of(namespace: &Arc<Namespace>) -> LaneId {
     Arc::as_ptr(&namespace.gate).addr()
 }
@@ -256,49 +261,57 @@ fn lane(
     count: usize,
     reactors: &Arc<[ReactorHandle]>,
     threads: &mut Vec<JoinHandle<()>>,
-) -> io::Result<Sender<Job>> {
-    let (sender, receiver) = crossbeam_channel::unbounded();
+) -> io::Result<Served> {
+    let served = Served(Arc::default());
     for _ in 0..count {
-        let (receiver, reactors) = (receiver.clone(), Arc::clone(reactors));
+        let (lane, reactors) = (Arc::clone(&served.0), Arc::clone(reactors));
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || serve(&receiver, &reactors))?;
+            .spawn(move || serve(&lane, &reactors))?;
         threads.push(thread);
     }
-    Ok(sender)
+    Ok(served)
 }
 
-fn serve(jobs: &Receiver<Job>, reactors: &[ReactorHandle]) {
-    for job in jobs {
-        if !job.alive.load(Ordering::Acquire) {
-            continue;
-        }
-        let executed = run(job.task, &job.alive);
+fn serve(lane: &Lane, reactors: &[ReactorHandle]) {
+    let mut taken = lane.take();
+    while let Some((job, running)) = taken {
+        let executed = run(job.task, job.host, &job.alive);
         let message = match job.tag {
             Some(tag) => Message::Executed(job.connection, tag, executed),
             None => Message::ShutdownFlushed(job.connection),
         };
+        // It ends before the host hears of it, whose next command may be of the same blocks.
+        taken = running.next();
         if let Some(reactor) = reactors.get(job.connection.reactor) {
             reactor.send(message);
+        }
+        if taken.is_none() {
+            taken = lane.take();
         }
     }
 }
 
-fn run(task: Task, alive: &AtomicBool) -> Executed {
+fn run(task: Task, host: HostId, alive: &AtomicBool) -> Executed {
+    let errand = |durable| Errand {
+        host,
+        durable,
+        alive,
+    };
     match task {
         Task::Command {
             namespace,
             command,
             data,
             durable,
-        } => commands::execute(&namespace, &command, &data, durable, alive),
+        } => commands::execute(&namespace, &command, &data, &errand(durable)),
         Task::Fused {
             namespace,
             extent,
             expected,
             data,
             durable,
-        } => commands::execute_fused(&namespace, &extent, &expected, &data, durable),
+        } => commands::execute_fused(&namespace, &extent, &expected, &data, &errand(durable)),
         Task::FlushAll(namespaces) => {
             namespaces.flush_all();
             Executed::Done(nvmf_proto::cqe::Completion::SUCCESS)
@@ -336,6 +349,7 @@ mod tests {
                 generation: 1,
             },
             tag: None,
+            host: [7; 16],
             alive: Arc::new(AtomicBool::new(true)),
             task: Task::Command {
                 namespace: Arc::clone(namespace),

@@ -23,7 +23,7 @@ use nvmf_proto::status::Status;
 use super::admin::Admin;
 use super::namespace::{Namespace, View};
 use super::pool::{Job, Submitted, Task};
-use super::{Executed, io};
+use super::{Errand, Executed, io};
 use crate::worker::Shared;
 use crate::worker::close::CloseReason;
 use crate::worker::connection::Turn;
@@ -221,10 +221,12 @@ impl Session {
                 self.submit(tag, task, turn);
             }
             Ok((namespace, command)) => {
-                self.answer(
-                    tag,
-                    io::execute(namespace, &command, &data, durable, &self.alive),
-                );
+                let errand = Errand {
+                    host: self.association.hostid,
+                    durable,
+                    alive: &self.alive,
+                };
+                self.answer(tag, io::execute(namespace, &command, &data, &errand));
             }
             Err(status) => self.answer(tag, Executed::Done(status.into())),
         }
@@ -282,6 +284,7 @@ impl Session {
         let submitted = turn.shared.pool.submit(Job {
             connection: self.id,
             tag: Some(tag),
+            host: self.association.hostid,
             alive,
             task,
         });

@@ -77,7 +77,7 @@ impl Backend for Disk {
     }
 
     fn flush(&self) -> io::Result<()> {
-        self.medium.flush(os::flush_disk)
+        os::flush_disk(self.medium.file())
     }
 }
 

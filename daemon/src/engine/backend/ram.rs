@@ -8,7 +8,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, TryReserveError};
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -204,7 +204,7 @@ impl Backend for Ram {
             match map.get_mut(&piece.chunk) {
                 Some(data) => data[piece.within()].copy_from_slice(part),
                 None => {
-                    map.try_reserve(1).map_err(io::Error::other)?;
+                    map.try_reserve(1).map_err(no_memory)?;
                     map.insert(piece.chunk, piece.fresh(part)?);
                 }
             }
@@ -249,14 +249,17 @@ impl Piece {
     /// A chunk with `data` in this place and zeroes around it.
     fn fresh(&self, data: &[u8]) -> io::Result<Box<[u8]>> {
         let mut chunk = Vec::new();
-        chunk
-            .try_reserve_exact(CHUNK_BYTES)
-            .map_err(io::Error::other)?;
+        chunk.try_reserve_exact(CHUNK_BYTES).map_err(no_memory)?;
         chunk.resize(self.start, 0);
         chunk.extend_from_slice(data);
         chunk.resize(CHUNK_BYTES, 0);
         Ok(chunk.into_boxed_slice())
     }
+}
+
+/// Memory is the space of a disk that is made of it.
+fn no_memory(error: TryReserveError) -> io::Error {
+    io::Error::new(io::ErrorKind::StorageFull, error)
 }
 
 /// Cuts a range at the borders of chunks.

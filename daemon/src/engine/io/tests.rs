@@ -91,6 +91,14 @@ fn healthy() -> Namespace {
     namespace(Arc::new(Disk::healthy()))
 }
 
+fn errand(durable: bool, alive: &AtomicBool) -> Errand<'_> {
+    Errand {
+        host: [7; 16],
+        durable,
+        alive,
+    }
+}
+
 /// Parses and executes an entry of `opcode` on `blocks` from `lba`; `change` does the rest.
 fn run_with(
     namespace: &Namespace,
@@ -104,7 +112,12 @@ fn run_with(
     sqe.cdw12 = blocks.saturating_sub(1).into();
     change(&mut sqe);
     let command = Command::parse(&sqe, &namespace.geometry, 1 << 20)?;
-    match execute(namespace, &command, data, false, &AtomicBool::new(true)) {
+    match execute(
+        namespace,
+        &command,
+        data,
+        &errand(false, &AtomicBool::new(true)),
+    ) {
         Executed::Data(data) => Ok(data),
         Executed::Done(completion) if completion.status.is_success() => Ok(Vec::new()),
         Executed::Done(completion) => Err(completion.status),
@@ -180,7 +193,11 @@ fn compare_and_write_writes_only_what_compared_equal() {
     let namespace = healthy();
     let extent = Extent::new(3, 1, &namespace.geometry).unwrap();
     let fused = |expected: &[u8], data: &[u8]| match execute_fused(
-        &namespace, &extent, expected, data, false,
+        &namespace,
+        &extent,
+        expected,
+        data,
+        &errand(false, &AtomicBool::new(true)),
     ) {
         Executed::Fused(first, second) => (first.status, second.status),
         Executed::Done(_) | Executed::Data(_) => panic!("a fused pair ends twice"),
@@ -215,7 +232,9 @@ fn compare_and_write_is_atomic_against_many_at_once() {
                         let seen = run(&namespace, opcode::READ, (0, 1), &[]).unwrap();
                         let count = u64::from_le_bytes(*seen.first_chunk().unwrap());
                         let (old, new) = (block(count), block(count + 1));
-                        let executed = execute_fused(&namespace, &extent, &old, &new, false);
+                        let alive = AtomicBool::new(true);
+                        let errand = errand(false, &alive);
+                        let executed = execute_fused(&namespace, &extent, &old, &new, &errand);
                         let Executed::Fused(first, _) = executed else {
                             panic!("not fused")
                         };
@@ -247,13 +266,8 @@ fn a_write_is_flushed_when_the_host_asks_for_it_and_only_then() {
         extent: Extent::new(0, 1, &namespace.geometry).unwrap(),
         fua: false,
     };
-    execute(
-        &namespace,
-        &write,
-        &[1; BLOCK],
-        true,
-        &AtomicBool::new(true),
-    );
+    let alive = AtomicBool::new(true);
+    execute(&namespace, &write, &[1; BLOCK], &errand(true, &alive));
     assert_eq!(flushes(), 3, "the host switched the cache off");
 }
 
@@ -276,7 +290,7 @@ fn what_the_medium_says_reaches_the_host() {
     );
     assert_eq!(
         write(&failing(io::ErrorKind::StorageFull)),
-        Err(Status::CAPACITY_EXCEEDED)
+        Err(Status::CAPACITY_EXCEEDED.dnr())
     );
 }
 
