@@ -82,6 +82,11 @@ run() {
 			background=--include-ignored
 		else
 			say "NOT RUN: the test of the daemon in the background, which needs root"
+			say "NOT RUN: the tests of full file systems and failing disks, which need Linux and root"
+		fi
+		if [ "$background" ] && { [ "$(uname -s)" != Linux ] || [ ! -e /dev/loop-control ]; }; then
+			say "NOT RUN: the tests of full file systems and failing disks, which need Linux and loop devices"
+			background="$background --skip disks:: --skip a_full_file_system"
 		fi
 		[ -e /proc/self/status ] ||
 			say "NOT RUN: counting what the daemon holds after each attack, which needs Linux's /proc"

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::model::Show;
 use crate::confinement::Confinement;
+use crate::engine::fault::Operation;
 use crate::worker::limits::Limit;
 
 /// The version of this protocol, which both sides name. It moves when a script that reads `--json`
@@ -325,6 +326,22 @@ pub struct Namespace {
     pub uuid: Option<String>,
     /// Whether hosts can only read it.
     pub read_only: bool,
+    /// What fails of its storage now.
+    #[serde(default)]
+    pub failing: Vec<Failing>,
+}
+
+/// Something that fails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failing {
+    /// What storage is asked for.
+    pub operation: Operation,
+    /// Commands that failed.
+    pub commands: u64,
+    /// How long ago the first of them did, in seconds.
+    pub age: u64,
+    /// The last error.
+    pub error: String,
 }
 
 /// Who executes a host's commands.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use nvmf_proto::connect::Connect;
 use nvmf_proto::controller::features::Feature;
+use nvmf_proto::controller::identify::Identify;
 use nvmf_proto::controller::log_page::LogPage;
 use nvmf_proto::controller::{
     ABORTED, AdminCommand, Config, Controller, DiscoveryLog, Effect, Environment, Kind,
@@ -288,7 +289,7 @@ impl Session {
         if association.has_io_queues() {
             admin.controller.io_queue_created();
         }
-        let outcome = {
+        let (outcome, cache) = {
             let namespaces = association
                 .namespaces()
                 .unwrap_or_else(|| Namespaces::default().load());
@@ -317,9 +318,10 @@ impl Session {
                 io: association.record.statistics(),
                 discovery: &log,
             };
-            admin
-                .controller
-                .execute(tag.into(), &command, &environment, turn.now)
+            let controller = &mut admin.controller;
+            let outcome = controller.execute(tag.into(), &command, &environment, turn.now);
+            let cache = namespaces.iter().any(|it| it.character.volatile_cache);
+            (outcome, cache)
         };
         match outcome {
             Outcome::Done(completion) => {
@@ -347,6 +349,9 @@ impl Session {
                     && read.page == LogPage::Discovery
                 {
                     self.stats.discovery_read();
+                }
+                if command == AdminCommand::Identify(Identify::Controller) {
+                    association.cacheless.store(!cache, Ordering::Relaxed);
                 }
                 self.queue.complete_read(tag, data);
             }

@@ -22,9 +22,11 @@ use std::io;
 
 use nix::errno::Errno;
 use nvmf_proto::status::Status;
+use serde::{Deserialize, Serialize};
 
 /// What was asked of a medium.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Operation {
     /// To give data.
     Read,

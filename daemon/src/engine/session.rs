@@ -274,9 +274,12 @@ impl Session {
         }
     }
 
-    /// Whether writes end on stable storage because the host switched the cache off.
+    /// Whether writes end on stable storage because the host switched the cache off, or believes that
+    /// there is none.
     fn is_durable(&self) -> bool {
-        !self.association.write_cache.load(Ordering::Relaxed)
+        let association = &self.association;
+        !association.write_cache.load(Ordering::Relaxed)
+            || association.cacheless.load(Ordering::Relaxed)
     }
 
     fn submit(&mut self, tag: Tag, task: Task, turn: &Turn<'_>) {

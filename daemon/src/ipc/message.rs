@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::model::{Destination, Digest, Show, SqFlowControl};
 use crate::confinement::{Confinement, Order};
-use crate::control::message::{LimitUse, Refusal, Session, Whose};
+use crate::control::message::{Failing, LimitUse, Refusal, Session, Whose};
 use crate::engine::backend::Facts;
 use crate::worker::snapshot::Limits;
 
@@ -63,6 +63,8 @@ pub enum ToWorker {
     Sessions,
     /// Answered by [`ToMonitor::Refusals`].
     Refusals,
+    /// Answered by [`ToMonitor::Failing`].
+    Failing,
     /// Answered by [`ToMonitor::Terminated`].
     Terminate(Whose),
     /// End in order. Answered by [`ToMonitor::Stopped`], when it is done.
@@ -199,10 +201,28 @@ pub enum ToMonitor {
         /// Whether more follow.
         more: bool,
     },
+    /// Some of what fails of storage.
+    Failing {
+        /// At most [`PART_MAX`].
+        part: Vec<FailingStorage>,
+        /// Whether more follow.
+        more: bool,
+    },
     /// So many sessions were told to end.
     Terminated(u64),
     /// Everything has ended; so does the worker.
     Stopped,
+}
+
+/// Something that fails, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailingStorage {
+    /// The subsystem.
+    pub nqn: String,
+    /// The namespace.
+    pub nsid: u32,
+    /// What fails.
+    pub failing: Failing,
 }
 
 /// Sessions and refusals in one message: each takes some 2 KiB at the most, with two names of 223
@@ -211,3 +231,6 @@ pub const PART_MAX: usize = 8;
 
 /// Hosts in one message, likewise.
 pub const HOSTS_MAX: usize = 16;
+
+/// Characters of an error that operators are told.
+pub const ERROR_MAX: usize = 128;

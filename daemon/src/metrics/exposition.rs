@@ -245,6 +245,18 @@ impl Families<'_> {
         self.by_subsystem("media_errors", help, None, all, |it| {
             vec![(None, it.totals.media_errors)]
         })?;
+        let mut family = self.family(
+            "namespaces_failing",
+            "Namespaces of which reads, writes or flushes fail.",
+            None,
+            MetricType::Gauge,
+        )?;
+        for subsystem in all {
+            let labels = [("subsystem", subsystem.nqn.as_str())];
+            family
+                .encode_family(&labels)?
+                .encode_gauge(&subsystem.failing)?;
+        }
         self.gauge(
             "held",
             "Bytes held for hosts: data on its way, and answers that they have not read.",

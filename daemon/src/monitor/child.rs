@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::subprocess::{Role, Subprocess, printable};
 use crate::confinement::{Confinement, Order};
 use crate::control::message::{LimitUse, Refusal, Refusals, Session, Whose};
-use crate::ipc::message::PART_MAX;
+use crate::ipc::message::{ERROR_MAX, FailingStorage, PART_MAX};
 use crate::ipc::{ToMonitor, ToWorker};
 use crate::os::{self, Purpose};
 use crate::worker::limits::Limit;
@@ -245,6 +245,20 @@ impl Child {
         }
     }
 
+    /// What fails of its storage.
+    pub(super) fn failing(&self) -> Result<Vec<FailingStorage>, Lost> {
+        self.tell(&ToWorker::Failing, None)?;
+        let fits = |it: &FailingStorage| {
+            it.nqn.len() <= NQN_MAX && it.failing.error.chars().count() <= ERROR_MAX
+        };
+        self.parts(FAILING_MAX, |answer| {
+            let ToMonitor::Failing { part, more } = answer else {
+                return None;
+            };
+            part.iter().all(fits).then_some((part, more))
+        })
+    }
+
     /// Ends sessions; how many.
     pub(super) fn terminate(&self, whose: &Whose) -> Result<u64, Lost> {
         self.tell(&ToWorker::Terminate(whose.clone()), None)?;
@@ -300,6 +314,9 @@ const SESSIONS_MAX: usize = 1 << 16;
 
 /// More than a worker keeps of refusals is nonsense.
 const REFUSALS_MAX: usize = 1 << 10;
+
+/// More than three for each of a subsystem's possible namespaces, in many subsystems, is nonsense.
+const FAILING_MAX: usize = 1 << 16;
 
 /// What a worker may take to start.
 const START_TIME: Duration = Duration::from_secs(20);

@@ -29,6 +29,7 @@ impl Monitor<'_> {
         let traffic = traffic.unwrap_or_default();
         let (negotiating, refused) = self.ask(Child::counts).unwrap_or_default();
         let limits = self.ask(Child::limits).unwrap_or_default();
+        let failing = self.ask(Child::failing).unwrap_or_default();
         let count = |nqn: &str| {
             let of_it = sessions.iter().filter(|it| it.subsystem == nqn);
             u64::try_from(of_it.count()).unwrap_or(u64::MAX)
@@ -61,10 +62,20 @@ impl Monitor<'_> {
                 .config
                 .subsystems
                 .iter()
-                .map(|it| message::Subsystem {
-                    sessions: count(it.nqn.as_str()),
-                    traffic: traffic.get(it.nqn.as_str()).copied(),
-                    ..self.subsystem(it)
+                .map(|it| {
+                    let mut subsystem = message::Subsystem {
+                        sessions: count(it.nqn.as_str()),
+                        traffic: traffic.get(it.nqn.as_str()).copied(),
+                        ..self.subsystem(it)
+                    };
+                    for namespace in &mut subsystem.namespaces {
+                        let place = (subsystem.nqn.as_str(), namespace.nsid);
+                        let its = failing
+                            .iter()
+                            .filter(|it| (it.nqn.as_str(), it.nsid) == place);
+                        namespace.failing = its.map(|it| it.failing.clone()).collect();
+                    }
+                    subsystem
                 })
                 .collect(),
         }
@@ -103,6 +114,7 @@ impl Monitor<'_> {
                 block_size: held.map(|held| held.facts.block_size),
                 uuid: Some(kernel::ids(&subsystem.nqn, nsid, disk).uuid.to_string()),
                 read_only: disk.access == Access::ReadOnly,
+                failing: Vec::new(),
             }
         };
         match &subsystem.namespaces {
@@ -123,6 +135,7 @@ impl Monitor<'_> {
                         block_size: None,
                         uuid: None,
                         read_only: false,
+                        failing: Vec::new(),
                     },
                 };
                 luns.iter().map(lun).collect()

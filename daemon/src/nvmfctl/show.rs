@@ -270,6 +270,19 @@ fn subsystem(subsystem: &Subsystem, paint: Paint) -> Vec<String> {
         ]);
     }
     text.extend(table.lines("  ", paint));
+    for namespace in &subsystem.namespaces {
+        text.extend(namespace.failing.iter().map(|it| {
+            let fails = format!(
+                "  {} of namespace {} fail, {} in {}: {}",
+                it.operation,
+                namespace.nsid,
+                counted(it.commands, "command"),
+                seconds(it.age),
+                printable(&it.error)
+            );
+            paint.tone(&fails, Tone::Bad)
+        }));
+    }
     text
 }
 

@@ -39,6 +39,8 @@ pub struct SubsystemFigures {
     pub io_queues: usize,
     /// What its hosts have done.
     pub totals: Totals,
+    /// Namespaces of which reads, writes or flushes fail.
+    pub failing: usize,
 }
 
 impl Shared {
@@ -65,11 +67,15 @@ impl Shared {
                 .get(&Arc::as_ptr(engine).addr())
                 .copied()
                 .unwrap_or_default();
+            let namespaces = engine.load();
+            let failing = namespaces.iter();
+            let failing = failing.filter(|it| !it.health.failing().is_empty());
             Some(SubsystemFigures {
                 nqn: subsystem.nqn.to_string(),
                 associations,
                 io_queues,
                 totals: engine.ledger.totals(),
+                failing: failing.count(),
             })
         });
         Figures {

@@ -1,5 +1,5 @@
-//! What an operator asks of the worker: who is connected and who was refused, to end sessions, to
-//! begin none.
+//! What an operator asks of the worker: who is connected, who was refused and what fails, to end sessions,
+//! to begin none.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +10,9 @@ use super::Worker;
 use super::close::CloseReason;
 use super::message::Message;
 use super::registry::Association;
-use crate::control::message::{LimitUse, Mode, Refusals, Session, Traffic, Whose};
+use crate::control::message::{Failing, LimitUse, Mode, Refusals, Session, Traffic, Whose};
+use crate::engine::health;
+use crate::ipc::message::{ERROR_MAX, FailingStorage};
 
 impl Worker {
     /// The controllers that live, discovery's too, in the order of their identifiers.
@@ -23,6 +25,26 @@ impl Worker {
     /// The connections that were refused last, and how many were in all.
     pub fn refusals(&self) -> Refusals {
         self.shared.refusals.told()
+    }
+
+    /// What fails of the storage that is served.
+    pub fn failing(&self) -> Vec<FailingStorage> {
+        let snapshot = self.shared.served.load();
+        let (mut all, now) = (Vec::new(), Instant::now());
+        for subsystem in &snapshot.subsystems {
+            let Some(namespaces) = subsystem.namespaces() else {
+                continue;
+            };
+            for namespace in namespaces.load().iter() {
+                let failing = namespace.health.failing().into_iter();
+                all.extend(failing.map(|it| FailingStorage {
+                    nqn: subsystem.nqn.to_string(),
+                    nsid: namespace.nsid,
+                    failing: told(&it, now),
+                }));
+            }
+        }
+        all
     }
 
     /// Connections in negotiation now.
@@ -57,6 +79,15 @@ impl Worker {
     /// that are refused try again.
     pub fn drain(&self, on: bool) {
         self.shared.served.drain(on);
+    }
+}
+
+fn told(failing: &health::Failing, now: Instant) -> Failing {
+    Failing {
+        operation: failing.operation,
+        commands: failing.commands,
+        age: now.saturating_duration_since(failing.since).as_secs(),
+        error: failing.error.chars().take(ERROR_MAX).collect(),
     }
 }
 

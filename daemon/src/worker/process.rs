@@ -162,6 +162,7 @@ impl Process {
             ToWorker::Limits => self.limits(),
             ToWorker::Sessions => self.sessions(),
             ToWorker::Refusals => self.refusals(),
+            ToWorker::Failing => self.failing(),
             ToWorker::Terminate(whose) => self.terminate(&whose),
             ToWorker::Stop => Ok(()),
         }
@@ -251,6 +252,13 @@ impl Process {
         in_parts(&refusals.last, |part, more| {
             let message = ToMonitor::Refusals { total, part, more };
             self.channel.send(&message, None)
+        })
+    }
+
+    fn failing(&self) -> io::Result<()> {
+        let failing = self.worker.as_ref().map(Worker::failing);
+        in_parts(&failing.unwrap_or_default(), |part, more| {
+            self.channel.send(&ToMonitor::Failing { part, more }, None)
         })
     }
 

@@ -67,6 +67,9 @@ pub struct Association {
     pub traffic: AtomicBool,
     /// Whether writes may stay in a volatile cache (feature 06h).
     pub write_cache: AtomicBool,
+    /// Whether the host was told that nothing has a volatile cache. It need not flush then, not even
+    /// what came later and has one.
+    pub cacheless: AtomicBool,
     /// Errors and counters that log pages report.
     pub record: Arc<Record>,
     queues: Mutex<Queues>,
@@ -151,6 +154,7 @@ impl Registry {
             last_command: AtomicU64::new(0),
             traffic: AtomicBool::new(false),
             write_cache: AtomicBool::new(true),
+            cacheless: AtomicBool::new(false),
             record,
             queues: Mutex::default(),
         });

@@ -4,7 +4,8 @@
 
 use super::*;
 use crate::confinement::Confinement;
-use crate::control::message::{Discovery, Namespace, Refusal, Step, Traffic, Worker};
+use crate::control::message::{Discovery, Failing, Namespace, Refusal, Step, Traffic, Worker};
+use crate::engine::fault::Operation;
 use crate::os::Fence;
 use crate::worker::limits::Limit;
 
@@ -103,6 +104,7 @@ fn a_status() -> Status {
                         block_size: Some(4096),
                         uuid: Some("0c9a6ac5-3a5e-4bb0-8d36-5c83c65a3a4f".into()),
                         read_only: false,
+                        failing: Vec::new(),
                     },
                     Namespace {
                         nsid: 20,
@@ -111,6 +113,7 @@ fn a_status() -> Status {
                         block_size: None,
                         uuid: None,
                         read_only: true,
+                        failing: Vec::new(),
                     },
                 ],
                 sessions: 1,
@@ -225,6 +228,25 @@ descriptors                 -  1048576    3
     assert_eq!(status(&troubled, NOW, Paint::Plain), expected);
     let painted = status(&troubled, NOW, Paint::Colours);
     assert!(painted.contains("\x1b["), "{painted}");
+}
+
+#[test]
+fn storage_that_fails_is_told_below_the_namespaces() {
+    let mut troubled = a_status();
+    let namespace = &mut troubled.subsystems[0].namespaces[0];
+    namespace.failing = vec![Failing {
+        operation: Operation::Write,
+        commands: 1234,
+        age: 273_600,
+        error: "No space left on device (os error 28)".into(),
+    }];
+    let text = status(&troubled, NOW, Paint::Plain);
+    let line = format!(
+        "\n  writes of namespace {} fail, 1234 commands in 3d 4h: \
+         No space left on device (os error 28)\n",
+        troubled.subsystems[0].namespaces[0].nsid
+    );
+    assert!(text.contains(&line), "{text}");
 }
 
 #[test]
