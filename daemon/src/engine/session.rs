@@ -45,7 +45,7 @@ pub struct Session {
     pub(super) queue: Queue,
     pub(super) association: Arc<Association>,
     role: Role,
-    /// Cleared at the end: commands that wait in the pool are not applied any more.
+    /// Cleared at the end, by whoever ends it: what has not begun is not applied any more.
     alive: Arc<AtomicBool>,
     /// Commands that the pool has.
     jobs: usize,
@@ -74,11 +74,13 @@ impl Session {
     ) -> Self {
         let connect = request.connect();
         let qid = connect.qid;
-        let (role, in_capsule) = if qid == 0 {
-            let admin = Admin::new(connect, &association, turn.now);
-            (Role::Admin(Box::new(admin)), ADMIN_IN_CAPSULE)
+        let (role, in_capsule, alive) = if qid == 0 {
+            let admin = Box::new(Admin::new(connect, &association, turn.now));
+            let alive = Arc::new(AtomicBool::new(true));
+            (Role::Admin(admin), ADMIN_IN_CAPSULE, alive)
         } else {
-            (Role::Io { qid }, IO_IN_CAPSULE)
+            let alive = association.alive(qid, id);
+            (Role::Io { qid }, IO_IN_CAPSULE, alive)
         };
         let limits = QueueLimits {
             in_capsule,
@@ -89,7 +91,7 @@ impl Session {
             queue: request.accept(association.cntlid, limits),
             association,
             role,
-            alive: Arc::new(AtomicBool::new(true)),
+            alive,
             jobs: 0,
             counted: 0,
             scarce: false,
@@ -193,6 +195,9 @@ impl Session {
     fn ready(&mut self, tag: Tag, turn: &mut Turn<'_>) {
         match &self.role {
             Role::Admin(_) => self.execute_admin(tag, turn),
+            // Its controller was reset or is gone, and may be there again: the connection is about to be
+            // closed, and its host hears of nothing that comes after.
+            Role::Io { .. } if !self.alive.load(Ordering::Acquire) => {}
             Role::Io { .. } => match self.queue.partner(tag) {
                 Some(second) => self.execute_fused(tag, second, turn),
                 None => self.execute_io(tag, turn),

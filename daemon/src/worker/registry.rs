@@ -98,9 +98,23 @@ struct Queues {
     dead: bool,
     /// Highest QID that may join; `None` while the controller is not ready.
     granted: Option<u16>,
-    io: HashMap<u16, ConnectionId>,
+    io: HashMap<u16, IoQueue>,
     /// Entries of the largest I/O queue so far.
     entries: u32,
+}
+
+#[derive(Debug)]
+struct IoQueue {
+    connection: ConnectionId,
+    /// Cleared at once when the queue ends, whatever its reactor is busy with: nothing of it begins then.
+    alive: Arc<AtomicBool>,
+}
+
+impl IoQueue {
+    fn end(&self) -> ConnectionId {
+        self.alive.store(false, Ordering::Release);
+        self.connection
+    }
 }
 
 /// How much there is now.
@@ -206,7 +220,8 @@ impl Registry {
         if queues.io.contains_key(&connect.qid) {
             return Err(ConnectReject::status(Status::COMMAND_SEQUENCE_ERROR.dnr()));
         }
-        queues.io.insert(connect.qid, connection);
+        let alive = Arc::new(AtomicBool::new(true));
+        queues.io.insert(connect.qid, IoQueue { connection, alive });
         queues.entries = queues.entries.max(connect.entries);
         Ok(Arc::clone(association))
     }
@@ -223,7 +238,7 @@ impl Registry {
         if queues.io.is_empty() {
             state.taken.remove(&association.cntlid);
         }
-        queues.io.values().copied().collect()
+        queues.io.values().map(IoQueue::end).collect()
     }
 
     /// An I/O queue's connection is gone. Whether its controller still lives.
@@ -231,7 +246,7 @@ impl Registry {
         let mut state = self.lock();
         let mut queues = association.lock();
         // A reset has let go of it already: it is not lost.
-        if queues.io.get(&qid) != Some(&connection) {
+        if queues.io.get(&qid).map(|it| it.connection) != Some(connection) {
             return false;
         }
         queues.io.remove(&qid);
@@ -324,11 +339,7 @@ impl Association {
     pub fn dismiss(&self) -> Vec<ConnectionId> {
         let mut queues = self.lock();
         queues.granted = None;
-        queues
-            .io
-            .drain()
-            .map(|(_, connection)| connection)
-            .collect()
+        queues.io.drain().map(|(_, queue)| queue.end()).collect()
     }
 
     /// Whether any I/O queue is connected.
@@ -343,7 +354,14 @@ impl Association {
 
     /// The connection of an I/O queue.
     pub fn io_queue(&self, qid: u16) -> Option<ConnectionId> {
-        self.lock().io.get(&qid).copied()
+        self.lock().io.get(&qid).map(|it| it.connection)
+    }
+
+    /// What is cleared when an I/O queue ends; it is already, if another has its place or none.
+    pub fn alive(&self, qid: u16, connection: ConnectionId) -> Arc<AtomicBool> {
+        let queues = self.lock();
+        let queue = queues.io.get(&qid).filter(|it| it.connection == connection);
+        queue.map_or_else(Arc::default, |it| Arc::clone(&it.alive))
     }
 
     /// An I/O queue saw a command: its host lives.
@@ -491,6 +509,26 @@ mod tests {
         let mut left = bench.registry.end(&association);
         left.sort_by_key(|id| id.generation);
         assert_eq!(left, [first, second]);
+    }
+
+    #[test]
+    fn what_an_io_queue_has_not_begun_never_does_once_its_controller_was_reset_or_ended() {
+        let mut bench = Bench::new();
+        let association = bench.ready();
+        let queue = bench.join(&connect(1, association.cntlid)).unwrap();
+        let before = association.alive(1, queue);
+        assert!(before.load(Ordering::Acquire));
+        assert_eq!(association.dismiss(), [queue]);
+        assert!(!before.load(Ordering::Acquire));
+        // Its reactor has yet to hear of it, or has heard of it before it asked.
+        assert!(!association.alive(1, queue).load(Ordering::Acquire));
+        association.admit(2);
+        let next = bench.join(&connect(1, association.cntlid)).unwrap();
+        assert!(!association.alive(1, queue).load(Ordering::Acquire));
+        let after = association.alive(1, next);
+        assert!(after.load(Ordering::Acquire));
+        assert_eq!(bench.registry.end(&association), [next]);
+        assert!(!after.load(Ordering::Acquire));
     }
 
     #[test]
