@@ -55,6 +55,8 @@ run() {
 	freebsd-vm) ;;
 	*) have cargo || not_run "cargo is not installed" ;;
 	esac
+	# nvmf-sys-bindgen is always apart: beside it the libraries of macros have other features, and
+	# everything would be built twice.
 	case $1 in
 	fmt)
 		cargo fmt --all --check
@@ -63,7 +65,8 @@ run() {
 	clippy)
 		# As it is shipped, and with the fake kernel that tests bring in.
 		cargo clippy --package nvmf-kmod --package nvmfd --locked -- -D warnings
-		cargo clippy --workspace --all-targets --locked -- -D warnings
+		cargo clippy --workspace --exclude nvmf-sys-bindgen --all-targets --locked -- -D warnings
+		cargo clippy --package nvmf-sys-bindgen --all-targets --locked -- -D warnings
 		;;
 	unit)
 		disks=
@@ -73,8 +76,9 @@ run() {
 			say "NOT RUN: the tests of real disks, which need Linux, root and loop devices"
 		fi
 		# shellcheck disable=SC2086 # nothing, or a word
-		cargo test --workspace --exclude nvmfd-tests --features nvmf-kmod/fake,nvmfd/fake \
-			--locked --no-fail-fast -- $disks
+		cargo test --workspace --exclude nvmfd-tests --exclude nvmf-sys-bindgen \
+			--features nvmf-kmod/fake,nvmfd/fake --locked --no-fail-fast -- $disks
+		cargo test --package nvmf-sys-bindgen --locked
 		;;
 	outside)
 		background=
@@ -98,7 +102,11 @@ run() {
 		# shellcheck disable=SC2046,SC2086 # a list of words; nothing, or a word
 		cargo test --package nvmfd-tests --locked --no-fail-fast --lib $(outside_targets) -- $background
 		;;
-	doc) RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked ;;
+	doc)
+		export RUSTDOCFLAGS='-D warnings'
+		cargo doc --workspace --exclude nvmf-sys-bindgen --no-deps --locked
+		cargo doc --package nvmf-sys-bindgen --no-deps --locked
+		;;
 	fuzz) sh scripts/fuzz.sh ;;
 	freebsd) sh scripts/freebsd-check.sh ;;
 	linux-host)
