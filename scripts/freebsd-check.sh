@@ -8,13 +8,19 @@
 # packages lies in the user's cache, stamped by version, so that only the first run
 # is slow and only the packages need root. Exit status 75: could not be run here.
 #
-# usage: freebsd-check.sh [TARGET...]
+# usage: freebsd-check.sh [--prepare] [TARGET...]
+# With --prepare the tool chain alone is made ready.
 # Without TARGET: x86_64-unknown-freebsd, and clippy alone for aarch64-unknown-freebsd,
 # whose differences (char is unsigned) clippy sees.
 
 set -eu
 . "$(dirname "$0")/env.sh"
 
+prepare=no
+if [ "${1:-}" = --prepare ]; then
+	prepare=yes
+	shift
+fi
 linked=${*:-x86_64-unknown-freebsd}
 targets=${*:-$linked aarch64-unknown-freebsd}
 zig_packages='ziglang==0.17.0 cargo-zigbuild==0.24.0'
@@ -156,6 +162,7 @@ else
 	done
 fi
 install_zig
+[ "$prepare" = no ] || exit 0
 
 export PATH="$venv/bin:$PATH"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/freebsd"

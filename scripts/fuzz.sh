@@ -5,14 +5,16 @@
 # target/fuzz-corpus/TARGET, from which a later run goes on. fuzz/corpus has seeds,
 # fuzz/dictionaries words; both are only read.
 #
-# usage: fuzz.sh [--seconds N] [TARGET...]
+# usage: fuzz.sh [--seconds N | --build] [TARGET...]
 #   --seconds N  so long for each target (30)
+#   --build      builds them, and runs none
 #   TARGET       else all of them: the files of fuzz/targets
 
 set -eu
 . "$(dirname "$0")/env.sh"
 
 seconds=30
+build_only=no
 case ${1:-} in
 -h | --help)
 	sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
@@ -21,6 +23,10 @@ case ${1:-} in
 --seconds)
 	seconds=${2:?"--seconds needs a number"}
 	shift 2
+	;;
+--build)
+	build_only=yes
+	shift
 	;;
 esac
 all=$(for target in fuzz/targets/*.rs; do basename "$target" .rs; done)
@@ -44,6 +50,7 @@ fi
 # Nothing here has unsafe code of its own to be caught by a sanitizer, and so stable Rust does.
 say "building the targets"
 cargo fuzz build --sanitizer none --fuzz-dir fuzz >&2
+[ "$build_only" = no ] || exit 0
 host=$(rustc -vV | sed -n 's/^host: //p')
 programs=fuzz/target/$host/release
 

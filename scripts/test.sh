@@ -16,7 +16,8 @@
 #   linux-host  real Linux hosts, in virtual machines, against the daemon (Debian only)
 #   freebsd-vm  the scripts of the FreeBSD machine, with a stub in the hypervisor's place; and the
 #               machine itself if NVMFD_FREEBSD_IMAGE names an image (see tests/vm/freebsd/run.sh)
-# Without STEP all of them. Steps that are selected do not need the others.
+# Without STEP all of them. Steps that are selected do not need the others. When all are run, what later
+# steps build is built beside the earlier ones (ahead.sh).
 
 set -eu
 . "$(dirname "$0")/env.sh"
@@ -39,6 +40,11 @@ for step in $selected; do
 		;;
 	esac
 done
+
+# A clean checkout is compiled once: what makes the second time quick makes the first one slow.
+if [ "${CI:-}" = true ]; then
+	export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
+fi
 
 # The test targets that tests/Cargo.toml names, but for the one with a step of its own.
 outside_targets() {
@@ -125,10 +131,10 @@ run() {
 	esac
 }
 
-reason_file=$(mktemp)
-trap 'rm -f "$reason_file"' EXIT
-trap 'exit 130' INT TERM
-export NVMFD_REASON="$reason_file"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+# What runs beside this ends with it.
+trap 'trap "" TERM; kill 0; exit 130' INT TERM
 
 passed=0 failed=0 skipped=0
 table=
@@ -141,18 +147,35 @@ record() {
 "
 }
 
-for step in $selected; do
-	printf '\n==> %s\n' "$step"
-	: >"$reason_file"
+# perform STEP: runs it, and leaves its exit status and how long it took in $work.
+perform() {
 	start=$(date +%s)
 	set +e
 	(
 		set -e
-		run "$step"
+		export NVMFD_REASON="$work/$1.reason"
+		run "$1"
 	)
-	status=$?
+	echo "$? $(($(date +%s) - start))" >"$work/$1.end"
 	set -e
-	seconds=$(($(date +%s) - start))
+}
+
+ahead=
+for step in $selected; do
+	printf '\n==> %s\n' "$step"
+	case "$step $selected" in
+	"fmt $steps")
+		nice sh scripts/ahead.sh fuzz freebsd linux-host >"$work/ahead.log" 2>&1 &
+		ahead=$!
+		;;
+	"fuzz $steps")
+		say "waiting for what is built ahead"
+		wait "$ahead" || true
+		sed 's/^/    /' "$work/ahead.log"
+		;;
+	esac
+	perform "$step"
+	read -r status seconds <"$work/$step.end"
 	case $status in
 	0)
 		passed=$((passed + 1))
@@ -160,7 +183,7 @@ for step in $selected; do
 		;;
 	75)
 		skipped=$((skipped + 1))
-		reason=$(tail -n 1 "$reason_file")
+		reason=$(tail -n 1 "$work/$step.reason" 2>/dev/null || true)
 		record "$step" 'NOT RUN' "$seconds" "${reason:-see above}"
 		;;
 	*)
