@@ -18,6 +18,7 @@ help:
 	@echo 'make install        install into PREFIX ($(PREFIX)), below DESTDIR if that is set'
 	@echo 'make uninstall      remove what that installed; nvmfd.toml stays'
 	@echo 'make lint           formatting, clippy, house rules, documentation'
+	@echo 'make audit          licences and sources of all that we depend on'
 	@echo 'make check-freebsd  check and link for FreeBSD, on Linux'
 	@echo 'make bench          measure speed'
 	@echo
@@ -36,6 +37,9 @@ test:
 lint:
 	@sh scripts/test.sh bootstrap fmt clippy rules doc
 
+audit:
+	@sh scripts/audit.sh
+
 check-freebsd:
 	@sh scripts/freebsd-check.sh
 
@@ -51,4 +55,4 @@ install:
 uninstall:
 	@$(INSTALL) uninstall
 
-.PHONY: help demo build test lint check-freebsd bench install uninstall
+.PHONY: help demo build test lint audit check-freebsd bench install uninstall

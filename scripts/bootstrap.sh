@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what a job needs from the system's packages, apt (Debian) or pkg
-# (FreeBSD), the Rust toolchain included, and for tests cargo-fuzz from crates.io. Says nothing and needs no root when
-# nothing is missing. Exit status: 0 all there; 75 something is missing and cannot
+# (FreeBSD), the Rust toolchain included. Says nothing and needs no root when nothing is
+# missing. Exit status: 0 all there; 75 something is missing and cannot
 # be installed from here (the message says by which command it can).
 #
 # usage: bootstrap.sh [build | test | freebsd]
@@ -132,6 +132,14 @@ need_libclang() {
 	fi
 }
 
+# For what only PyPI has: zig for FreeBSD, and what wheel.sh brings.
+need_venv() {
+	if [ "$system" = debian ]; then
+		need python3 python3 -
+		python3 -c 'import ensurepip, venv' 2>/dev/null || want python3-venv
+	fi
+}
+
 # How to become root, as words before a command; fails if there is no way.
 root_prefix() {
 	if [ "$(id -u)" = 0 ]; then
@@ -235,6 +243,7 @@ if [ "$level" = test ]; then
 	# `make install` is for both makes, and a system has one of them.
 	if [ "$system" = freebsd ]; then need gmake - gmake; else need bmake bmake -; fi
 	need_libclang
+	need_venv
 	# The Linux hosts in virtual machines run on Debian only; their list is kept beside them.
 	if [ "$system" = debian ]; then
 		# shellcheck disable=SC2046 # a list of words
@@ -245,8 +254,7 @@ fi
 if [ "$level" = freebsd ]; then
 	[ "$system" = debian ] || not_run "the cross check knows Debian's Rust packages only"
 	need_packages rustc-web cargo-web rust-web-src rust-web-clippy
-	need python3 python3 -
-	python3 -c 'import ensurepip, venv' 2>/dev/null || want python3-venv
+	need_venv
 	need readelf binutils -
 fi
 
@@ -261,9 +269,3 @@ build | test)
 	fi
 	;;
 esac
-
-# No package has it.
-if [ "$level" = test ] && ! have cargo-fuzz; then
-	say "cargo install cargo-fuzz"
-	cargo install --quiet --locked cargo-fuzz >&2 || not_run "could not install cargo-fuzz: cargo install --locked cargo-fuzz"
-fi

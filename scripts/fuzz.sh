@@ -42,7 +42,10 @@ for target in $targets; do
 done
 
 have cargo || not_run "cargo is not installed"
-have cargo-fuzz || not_run "cargo-fuzz is not installed: cargo install --locked cargo-fuzz"
+if ! have cargo-fuzz; then
+	found=$(sh scripts/wheel.sh cargo-fuzz) || exit
+	PATH=$found:$PATH
+fi
 if ! have c++ && ! have g++ && ! have clang++; then
 	not_run "libFuzzer is C++ and needs a compiler for it"
 fi

@@ -8,6 +8,7 @@
 #   fmt         cargo fmt --check
 #   clippy      the lints, warnings as errors
 #   rules       the rules no compiler knows (house-rules.sh)
+#   audit       licences and sources of all that we depend on (audit.sh)
 #   unit        the tests inside the crates
 #   outside     the tests package: the program seen from outside, on loopback
 #   doc         the API documentation, warnings as errors
@@ -22,7 +23,7 @@
 set -eu
 . "$(dirname "$0")/env.sh"
 
-steps='bootstrap fmt clippy rules unit outside doc fuzz freebsd linux-host freebsd-vm'
+steps='bootstrap fmt clippy rules audit unit outside doc fuzz freebsd linux-host freebsd-vm'
 selected=${*:-${NVMFD_TEST_ONLY:-$steps}}
 
 case " $selected " in
@@ -58,6 +59,7 @@ run() {
 	case $1 in
 	bootstrap) sh scripts/bootstrap.sh test ;;
 	rules) sh scripts/house-rules.sh ;;
+	audit) sh scripts/audit.sh ;;
 	freebsd-vm) ;;
 	*) have cargo || not_run "cargo is not installed" ;;
 	esac
