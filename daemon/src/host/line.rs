@@ -4,7 +4,7 @@
 
 use std::io::{self, IoSlice, Read};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -178,6 +178,13 @@ impl Line {
             return Err(QueueError::Stopped);
         }
         Ok(polled)
+    }
+}
+
+/// For what only a system can be asked; bytes go by [`Line`] alone, or the protocol is at sea.
+impl AsFd for Line {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 }
 

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
@@ -305,6 +306,13 @@ impl Qpair {
                 Err(violation.into())
             }
         }
+    }
+}
+
+/// Its connection, for what only a system can be asked.
+impl AsFd for Qpair {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.line.as_fd()
     }
 }
 

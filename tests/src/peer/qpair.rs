@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nvmf_proto::handshake::host::Wishes;
 use nvmfd::host::line::Patience;
@@ -37,5 +38,12 @@ impl Deref for Qpair {
 impl DerefMut for Qpair {
     fn deref_mut(&mut self) -> &mut qpair::Qpair {
         &mut self.0
+    }
+}
+
+/// Its connection, for who ends it in a manner of his own.
+impl AsFd for Qpair {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
