@@ -14,16 +14,18 @@
 #   doc         the API documentation, warnings as errors
 #   fuzz        what reads bytes of others, fed with any bytes for 30 s each (fuzz.sh)
 #   freebsd     check and link for FreeBSD (freebsd-check.sh; not on FreeBSD)
+#   soak        20 hosts for five minutes, nothing lost and nothing leaked (Linux; tests/soak)
 #   linux-host  real Linux hosts, in virtual machines, against the daemon (Debian only)
 #   freebsd-vm  the scripts of the FreeBSD machine, with a stub in the hypervisor's place; and the
 #               machine itself if NVMFD_FREEBSD_IMAGE names an image (see tests/vm/freebsd/run.sh)
 # Without STEP all of them. Steps that are selected do not need the others. When all are run, what later
-# steps build is built beside the earlier ones (ahead.sh).
+# steps build is built beside the earlier ones (ahead.sh), and the soak, which mostly waits, runs beside
+# those from doc on; its output comes when it is its turn.
 
 set -eu
 . "$(dirname "$0")/env.sh"
 
-steps='bootstrap fmt clippy rules audit unit outside doc fuzz freebsd linux-host freebsd-vm'
+steps='bootstrap fmt clippy rules audit unit outside doc fuzz freebsd soak linux-host freebsd-vm'
 selected=${*:-${NVMFD_TEST_ONLY:-$steps}}
 
 case " $selected " in
@@ -47,11 +49,11 @@ if [ "${CI:-}" = true ]; then
 	export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
 fi
 
-# The test targets that tests/Cargo.toml names, but for the one with a step of its own.
+# The test targets that tests/Cargo.toml names, but for those with a step of their own.
 outside_targets() {
 	awk '
 		/^\[/ { in_test = /^\[\[test\]\]/ }
-		in_test && /^name *=/ { gsub(/^[^"]*"|"[^"]*$/, ""); if ($0 != "linux_host") print "--test " $0 }
+		in_test && /^name *=/ { gsub(/^[^"]*"|"[^"]*$/, ""); if ($0 !~ /^(linux_host|soak)$/) print "--test " $0 }
 	' tests/Cargo.toml
 }
 
@@ -117,6 +119,10 @@ run() {
 		;;
 	fuzz) sh scripts/fuzz.sh ;;
 	freebsd) sh scripts/freebsd-check.sh ;;
+	soak)
+		[ -e /proc/self/status ] || not_run "what the daemon holds is read from Linux's /proc"
+		cargo test --package nvmfd-tests --locked --test soak -- --seconds 300 --rate 1000
+		;;
 	linux-host)
 		[ "$(uname -s)" = Linux ] || not_run "the virtual machines need Linux and Debian's packages"
 		# Without --no-fail-fast cargo passes the test's own exit status on, 75 too.
@@ -162,6 +168,12 @@ perform() {
 	set -e
 }
 
+# begin_beside STEP: begins it now; what it says is kept until it is its turn.
+begin_beside() {
+	perform "$1" >"$work/$1.log" 2>&1 &
+	echo $! >"$work/$1.pid"
+}
+
 ahead=
 for step in $selected; do
 	printf '\n==> %s\n' "$step"
@@ -170,13 +182,20 @@ for step in $selected; do
 		nice sh scripts/ahead.sh fuzz freebsd linux-host >"$work/ahead.log" 2>&1 &
 		ahead=$!
 		;;
+	"doc $steps") begin_beside soak ;;
 	"fuzz $steps")
 		say "waiting for what is built ahead"
 		wait "$ahead" || true
 		sed 's/^/    /' "$work/ahead.log"
 		;;
 	esac
-	perform "$step"
+	if [ -e "$work/$step.pid" ]; then
+		say "it began beside the steps above; waiting for its end"
+		wait "$(cat "$work/$step.pid")" || true
+		cat "$work/$step.log"
+	else
+		perform "$step"
+	fi
 	read -r status seconds <"$work/$step.end"
 	case $status in
 	0)

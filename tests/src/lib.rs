@@ -11,7 +11,7 @@
 //! * [`decoder`]: what somebody else's decoder reads in a capture.
 //!
 //! The stories are beside it, each subject in a target of its own: hosts (`loopback`, `hostile`,
-//! `faults`, `kernel`, `linux_host`), operators (`operate`, `nvmfctl`, `cli`, `conf`, `metrics`), who has taken a
+//! `faults`, `kernel`, `linux_host`, `soak`), operators (`operate`, `nvmfctl`, `cli`, `conf`, `metrics`), who has taken a
 //! worker over (`sandbox`), readers of the manual (`manual`), who installs it (`install`); benchmarks are
 //! in `benches`.
 

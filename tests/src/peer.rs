@@ -13,7 +13,9 @@ use std::time::Duration;
 
 pub use nvmfd::host::error::QueueError as PeerError;
 
-pub use discovery::{DiscoveryRecord, discover, read_discovery_log};
+pub use discovery::{
+    DiscoveryLog, DiscoveryRecord, discover, read_discovery_log, try_read_discovery_log,
+};
 pub use host::{CC_ENABLED, Host, HostOptions, log_page_sqe, property};
 pub use nvm::{BLOCK, nvm_sqe};
 pub use qpair::Qpair;

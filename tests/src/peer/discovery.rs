@@ -21,6 +21,9 @@ pub struct DiscoveryRecord {
     pub subnqn: String,
 }
 
+/// A discovery log: its generation (GENCTR) and its entries.
+pub type DiscoveryLog = (u64, Vec<DiscoveryRecord>);
+
 /// Reads a whole discovery log as libnvme does: 20 bytes of header, the entries in pieces of 4 KiB,
 /// the header again to see that nothing has changed.
 ///
@@ -38,14 +41,26 @@ pub fn discover(
     Ok(read_discovery_log(&mut host)?.1)
 }
 
-/// Reads the whole log on a connection that stays, likewise: its generation (GENCTR) and its entries.
+/// Reads the whole log on a connection that stays, likewise.
 ///
 /// # Errors
 /// Whatever keeps the target from telling.
 ///
 /// # Panics
 /// If the target refuses a read, or the log changes under it.
-pub fn read_discovery_log(host: &mut Host) -> Result<(u64, Vec<DiscoveryRecord>), PeerError> {
+pub fn read_discovery_log(host: &mut Host) -> Result<DiscoveryLog, PeerError> {
+    let log = try_read_discovery_log(host)?;
+    Ok(log.expect("the log changed while it was read"))
+}
+
+/// The same where others may change it at any moment: none if they did, and it is to be read again.
+///
+/// # Errors
+/// Whatever keeps the target from telling.
+///
+/// # Panics
+/// If the target refuses a read.
+pub fn try_read_discovery_log(host: &mut Host) -> Result<Option<DiscoveryLog>, PeerError> {
     let mut read = |offset, length| -> Result<Vec<u8>, PeerError> {
         let part = host.log_page(0x70, offset, length)?;
         Ok(part.expect("the discovery log can be read"))
@@ -59,9 +74,11 @@ pub fn read_discovery_log(host: &mut Host) -> Result<(u64, Vec<DiscoveryRecord>)
         let length = u32::try_from(left.min(4096)).expect("at most 4096");
         bytes.extend(read(1024 + bytes.len() as u64, length)?);
     }
-    assert_eq!(read(0, 20)?, header, "the log changed while it was read");
+    if read(0, 20)? != header {
+        return Ok(None);
+    }
     let records = bytes.chunks_exact(1024).map(DiscoveryRecord::read);
-    Ok((generation, records.collect()))
+    Ok(Some((generation, records.collect())))
 }
 
 impl DiscoveryRecord {
