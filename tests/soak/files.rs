@@ -85,7 +85,9 @@ impl Files {
         let mut text = format!(
             "[discovery]\nlisten = [\"127.0.0.1:0\"]\n\
              [[portal]]\nname = \"front\"\nlisten = [\"127.0.0.1:0\"]\nsq-flow-control = \"optional\"\n\
-             [limits]\nnegotiations-per-address = {negotiations}\n[log]\nlevel = \"{level}\"\n"
+             [limits]\nnegotiations-per-address = {negotiations}\n\
+             connections-per-address = {}\ncontrollers-per-host = {negotiations}\n[log]\nlevel = \"{level}\"\n",
+            4 * negotiations
         );
         let mut add = |more: std::fmt::Arguments<'_>| {
             text.write_fmt(more).expect("a string takes everything");
