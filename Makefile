@@ -19,6 +19,7 @@ help:
 	@echo 'make uninstall      remove what that installed; nvmfd.toml stays'
 	@echo 'make lint           formatting, clippy, house rules, documentation'
 	@echo 'make audit          licences and sources of all that we depend on'
+	@echo 'make sanitize       the daemon under AddressSanitizer and ThreadSanitizer'
 	@echo 'make check-freebsd  check and link for FreeBSD, on Linux'
 	@echo 'make bench          measure speed'
 	@echo
@@ -40,6 +41,9 @@ lint:
 audit:
 	@sh scripts/audit.sh
 
+sanitize:
+	@sh scripts/sanitize.sh
+
 check-freebsd:
 	@sh scripts/freebsd-check.sh
 
@@ -55,4 +59,4 @@ install:
 uninstall:
 	@$(INSTALL) uninstall
 
-.PHONY: help demo build test lint audit check-freebsd bench install uninstall
+.PHONY: help demo build test lint audit sanitize check-freebsd bench install uninstall
