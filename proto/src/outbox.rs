@@ -7,8 +7,9 @@ use std::sync::Arc;
 /// Data up to this size is copied behind the header before it: cheaper than a chunk of its own.
 const COPY_MAX: usize = 4096;
 
-/// A header chunk that has grown to this size is followed by a new one.
-const HEADERS_MAX: usize = 128 * 1024;
+/// A header chunk that has grown to this size is followed by a new one. What was sent of a chunk is
+/// kept until all of it is.
+const HEADERS_MAX: usize = 32 * 1024;
 
 /// A queue of bytes: headers built in place and data by reference.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub struct Outbox {
     /// Bytes of the first chunk that are sent already.
     sent: usize,
     length: usize,
+    /// Bytes that the chunks keep, sent or not; data that several of them show, once.
+    kept: usize,
 }
 
 #[derive(Debug)]
@@ -45,6 +48,7 @@ impl Outbox {
             let before = buffer.len();
             build(buffer);
             self.length += buffer.len() - before;
+            self.kept += buffer.len() - before;
         }
     }
 
@@ -56,8 +60,16 @@ impl Outbox {
             self.headers(|out| out.extend_from_slice(piece));
         } else {
             self.length += length;
+            if Arc::strong_count(data) == 1 {
+                self.kept += data.len();
+            }
             self.chunks.push_back(Chunk::Data(Arc::clone(data), range));
         }
+    }
+
+    /// Bytes of memory that it keeps for what waits: what was sent of a piece is freed with its end.
+    pub fn kept(&self) -> usize {
+        self.kept
     }
 
     /// Bytes that wait.
@@ -96,7 +108,11 @@ impl Outbox {
             }
             left -= here;
             self.sent = 0;
-            self.chunks.pop_front();
+            self.kept -= match self.chunks.pop_front() {
+                Some(Chunk::Headers(bytes)) => bytes.len(),
+                Some(Chunk::Data(bytes, _)) if Arc::strong_count(&bytes) == 1 => bytes.len(),
+                Some(Chunk::Data(..)) | None => 0,
+            };
         }
     }
 
@@ -142,6 +158,26 @@ mod tests {
             }
             prop_assert_eq!(sent, expected);
             prop_assert_eq!(outbox.pieces().count(), 0);
+            prop_assert_eq!(outbox.kept(), 0);
         }
+    }
+
+    #[test]
+    fn what_is_kept_is_freed_with_the_last_piece_that_shows_it() {
+        const PIECE: usize = 100_000;
+        let mut outbox = Outbox::default();
+        let data = Arc::new(vec![7; 3 * PIECE]);
+        for start in (0..3 * PIECE).step_by(PIECE) {
+            outbox.headers(|out| out.extend_from_slice(&[1; 24]));
+            outbox.data(&data, start..start + PIECE);
+        }
+        drop(data);
+        assert_eq!((outbox.len(), outbox.kept()), (300_072, 300_072));
+        outbox.advance(2 * (24 + PIECE));
+        assert_eq!((outbox.len(), outbox.kept()), (100_024, 300_024));
+        outbox.advance(24 + PIECE - 1);
+        assert_eq!((outbox.len(), outbox.kept()), (1, 300_000));
+        outbox.advance(1);
+        assert_eq!((outbox.len(), outbox.kept()), (0, 0));
     }
 }

@@ -1,7 +1,7 @@
 //! How commands and their data arrive.
 
 use super::inflight::{Phase, Slot};
-use super::{Queue, SOLICIT_MAX, Step, Tag};
+use super::{Queue, Step, Tag};
 use crate::deframer::Event;
 use crate::pdu::{CapsuleCmd, DataHeader, Fes, Header, PduError, flags};
 use crate::sqe::{DataPointer, Fuse, Sqe};
@@ -101,27 +101,6 @@ impl Queue {
             },
         }
         Ok(())
-    }
-
-    /// Asks the host for data as far as the budget goes.
-    pub(super) fn solicit(&mut self) {
-        while let Some(&tag) = self.unsolicited.front() {
-            let Some(slot) = self.inflight.get_mut(tag) else {
-                self.unsolicited.pop_front();
-                continue;
-            };
-            let bytes = u64::from(slot.expected);
-            if self.solicited != 0 && self.solicited + bytes > SOLICIT_MAX {
-                return;
-            }
-            self.unsolicited.pop_front();
-            self.solicited += bytes;
-            slot.solicited = true;
-            let (cid, expected) = (slot.sqe.cid.get(), slot.expected);
-            let framing = self.parameters.framing;
-            self.outbox
-                .headers(|out| framing.r2t(out, cid, tag.index(), 0, expected));
-        }
     }
 
     /// Checks an H2CData header against the R2T that it answers, with FreeBSD's answers.

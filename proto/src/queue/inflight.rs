@@ -71,6 +71,8 @@ pub(super) struct Slot {
     pub(super) partner: Option<Tag>,
     /// Whether an R2T for its data is out.
     pub(super) solicited: bool,
+    /// Whether there is memory for what it moves.
+    pub(super) begun: bool,
 }
 
 impl Slot {
@@ -87,6 +89,7 @@ impl Slot {
             failure: None,
             partner: None,
             solicited: false,
+            begun: false,
         }
     }
 }
@@ -114,6 +117,12 @@ struct Entry {
 }
 
 const FREE: u32 = u32::MAX;
+
+/// Bytes that the table keeps for a place in it, taken or not.
+pub(super) const PLACE: u64 = (size_of::<Entry>() + size_of::<u32>() + size_of::<u16>()) as u64;
+
+/// Bytes that an outstanding command has besides.
+pub(super) const COMMAND: u64 = size_of::<Slot>() as u64;
 
 impl Inflight {
     pub(super) fn len(&self) -> usize {

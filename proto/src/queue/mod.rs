@@ -6,12 +6,14 @@
 //! Whatever a peer does wrong below the level of commands ends the queue with a termination in its
 //! outbox, after which it accepts and sends nothing more.
 //!
-//! Nothing is allocated because a peer named a number: data is kept as it arrives, and asked for
-//! (R2T) only within a budget that bounds what one queue can hold.
+//! Nothing is allocated because a peer named a number: a command that moves data begins once what it
+//! moves fits into what the queue may hold ([`Queue::allow`]). Until then it waits, and what comes
+//! behind it goes on.
 
 mod answer;
 mod arrive;
 mod inflight;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +21,7 @@ use std::collections::VecDeque;
 
 pub use inflight::Tag;
 use inflight::{Inflight, Phase, Slot};
+pub use room::share;
 
 use crate::cqe::Completion;
 use crate::deframer::{Deframer, Rules, Side};
@@ -96,12 +99,18 @@ pub struct Queue {
     failed: VecDeque<(u16, Status)>,
     /// First half of a fused pair whose second has not come.
     fused_first: Option<Tag>,
-    /// Commands whose R2T waits for the budget.
+    /// Reads that wait for room.
+    unread: VecDeque<Tag>,
+    /// Writes whose R2T waits for room or for the budget.
     unsolicited: VecDeque<Tag>,
     /// Bytes asked for by R2T and not yet executed.
     solicited: u64,
     /// Bytes that commands in execution have brought or will send.
     executing: u64,
+    /// Bytes that there is memory for: all commands that have begun move as many.
+    begun: u64,
+    /// Bytes that the queue may hold.
+    allowed: u64,
     dead: bool,
 }
 
@@ -119,9 +128,12 @@ impl Queue {
             ready: VecDeque::new(),
             failed: VecDeque::new(),
             fused_first: None,
+            unread: VecDeque::new(),
             unsolicited: VecDeque::new(),
             solicited: 0,
             executing: 0,
+            begun: 0,
+            allowed: u64::MAX,
             dead: false,
         }
     }
@@ -146,11 +158,8 @@ impl Queue {
             self.fail(tag, Status::INTERNAL_ERROR.into());
         }
         loop {
-            if let Some((cid, status)) = self.failed.pop_front() {
-                return Ok(Some(Step::Failed { cid, status }));
-            }
-            if let Some(tag) = self.ready.pop_front() {
-                return Ok(Some(Step::Ready(tag)));
+            if let Some(step) = self.next_ready() {
+                return Ok(Some(step));
             }
             if self.dead {
                 // The state that failed is dead for good; what still comes is ignored.
@@ -171,6 +180,14 @@ impl Queue {
                 }
             }
         }
+    }
+
+    /// The next step that needs no input.
+    pub fn next_ready(&mut self) -> Option<Step> {
+        if let Some((cid, status)) = self.failed.pop_front() {
+            return Some(Step::Failed { cid, status });
+        }
+        self.ready.pop_front().map(Step::Ready)
     }
 
     /// Bytes that may be read without reading beyond the next event.
@@ -205,10 +222,18 @@ impl Queue {
         }
         slot.phase = Phase::Receiving;
         match slot.pointer {
-            _ if slot.in_capsule != 0 => {}
+            // The data is behind it already: whoever goes on reading has room for it.
+            _ if slot.in_capsule != 0 => {
+                slot.begun = true;
+                self.begun += slot.moves();
+            }
             DataPointer::Transport(_) if slot.expected != 0 => {
                 self.unsolicited.push_back(tag);
                 self.solicit();
+            }
+            DataPointer::Transport(_) if slot.to_host != 0 => {
+                self.unread.push_back(tag);
+                self.begin_reads();
             }
             DataPointer::InCapsule(_) | DataPointer::Transport(_) => self.data_complete(tag),
         }
@@ -275,15 +300,21 @@ impl Queue {
 
     fn remove(&mut self, tag: Tag) -> Option<Box<Slot>> {
         let slot = self.inflight.remove(tag)?;
+        if slot.phase == Phase::Executing {
+            self.executing = self.executing.saturating_sub(slot.moves());
+        }
+        if slot.begun {
+            self.begun -= slot.moves();
+        } else if slot.phase == Phase::Receiving && slot.moves() != 0 {
+            let waiting = match slot.expected {
+                0 => &mut self.unread,
+                _ => &mut self.unsolicited,
+            };
+            waiting.retain(|&waiting| waiting != tag);
+        }
         if slot.solicited {
             self.solicited -= u64::from(slot.expected);
             self.solicit();
-        }
-        if slot.phase == Phase::Receiving && slot.expected != 0 && !slot.solicited {
-            self.unsolicited.retain(|&waiting| waiting != tag);
-        }
-        if slot.phase == Phase::Executing {
-            self.executing = self.executing.saturating_sub(slot.moves());
         }
         Some(slot)
     }
@@ -330,6 +361,11 @@ impl Queue {
     /// What waits to be sent.
     pub fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
+    }
+
+    /// Whether nothing waits to be sent.
+    pub fn outbox_is_empty(&self) -> bool {
+        self.outbox.is_empty()
     }
 
     /// Bytes that wait to be sent, or that commands in execution have brought or will send: what a

@@ -4,4 +4,5 @@ mod choreography;
 mod golden;
 mod hostile_commands;
 mod hostile_data;
+mod room;
 mod target;

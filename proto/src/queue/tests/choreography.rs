@@ -247,8 +247,10 @@ impl Story {
         assert_eq!(self.pair.host.outstanding(), 0);
         let queue = &self.pair.controller;
         assert_eq!((queue.outstanding(), queue.backlog()), (0, 0));
-        assert_eq!((queue.solicited, queue.executing), (0, 0));
-        assert!(queue.unsolicited.is_empty() && queue.fused_first.is_none());
+        assert_eq!((queue.solicited, queue.executing, queue.begun), (0, 0, 0));
+        assert!(
+            queue.unread.is_empty() && queue.unsolicited.is_empty() && queue.fused_first.is_none()
+        );
         assert!(!queue.has_ready() && !queue.is_dead());
         for (command, answer) in self.ended.values() {
             self.judge(command, answer);
