@@ -83,6 +83,9 @@ fn what_is_left_out_has_its_default() {
             controllers_per_host: count(1024),
             queues: 1024,
             queue_entries: 1024,
+            memory: 1 << 30,
+            memory_per_connection: 4 << 20,
+            stall_time: Duration::from_secs(60),
         },
         sandbox: Sandbox {
             confine: Confine::Required,
@@ -176,6 +179,9 @@ fn every_key_arrives() {
         controllers_per_host: count(20),
         queues: 16,
         queue_entries: 128,
+        memory: 256 << 20,
+        memory_per_connection: 8 << 20,
+        stall_time: Duration::from_secs(120),
     };
     assert_eq!(config.limits, limits);
     let sandbox = Sandbox {

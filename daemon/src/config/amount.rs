@@ -13,7 +13,7 @@ use nvmf_proto::connect::{CNTLID_MAX, MIN_ENTRIES};
 use serde::Deserialize;
 
 use super::entry::Refusal;
-use super::model::HIGHEST_NSID;
+use super::model::{HIGHEST_NSID, LEAST_MEMORY, LEAST_MEMORY_PER_CONNECTION};
 use super::problem::quoted;
 use crate::cli::value::{ValueError, maxh2cdata, size, time};
 use crate::engine::backend::ram::RamSize;
@@ -152,6 +152,33 @@ impl TryFrom<i64> for Lun {
     }
 }
 
+/// What all hosts together can make us hold.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Memory(pub(super) u64);
+
+impl TryFrom<String> for Memory {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        at_least(&text, LEAST_MEMORY, "at least 16m, as in \"1g\"").map(Self)
+    }
+}
+
+/// What one connection can make us hold.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct ConnectionMemory(pub(super) u64);
+
+impl TryFrom<String> for ConnectionMemory {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let hint = "at least 2m, as in \"4m\": the largest command needs it";
+        at_least(&text, LEAST_MEMORY_PER_CONNECTION, hint).map(Self)
+    }
+}
+
 /// How many threads.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(try_from = "i64")]
@@ -254,6 +281,24 @@ where
             )
         })
 }
+
+fn at_least(text: &str, least: u64, hint: &str) -> Result<u64, Refusal> {
+    let bytes = bytes(text)?;
+    if (least..=MOST_MEMORY).contains(&bytes) {
+        return Ok(bytes);
+    }
+    let size = match bytes < least {
+        true => "little",
+        false => "much",
+    };
+    Err(Refusal::new(
+        format!("{} is too {size} memory", quoted(text)),
+        hint,
+    ))
+}
+
+/// More than any machine has; sums of it are no matter.
+const MOST_MEMORY: u64 = 1 << 50;
 
 fn counted(number: i64, what: &str, most: u32) -> Result<NonZeroUsize, Refusal> {
     let counted = usize::try_from(number).ok().and_then(NonZeroUsize::new);

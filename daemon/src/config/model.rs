@@ -318,6 +318,12 @@ pub struct Limits {
     pub queues: u16,
     /// Entries that such a queue may have.
     pub queue_entries: u32,
+    /// Bytes that all hosts together can make the worker hold.
+    pub memory: u64,
+    /// Bytes that one connection can; no more than an eighth of all.
+    pub memory_per_connection: u64,
+    /// How long a host that owes us something may not move a byte.
+    pub stall_time: Duration,
 }
 
 impl Default for Limits {
@@ -333,6 +339,9 @@ impl Default for Limits {
             controllers_per_host: CONTROLLERS_PER_HOST,
             queues: MAX_IO_QUEUES,
             queue_entries: MAX_IO_ENTRIES,
+            memory: MEMORY,
+            memory_per_connection: MEMORY_PER_CONNECTION,
+            stall_time: STALL_TIME,
         }
     }
 }
@@ -403,5 +412,13 @@ pub const HIGHEST_NSID: u32 = nvmf_sys::NVMF_NN;
 const CONTROLLERS: NonZeroUsize = NonZeroUsize::new(CNTLID_MAX as usize).unwrap();
 /// More than a host with many paths to many subsystems has.
 const CONTROLLERS_PER_HOST: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+/// What the largest command needs on the largest queue, and what leaves room for eight of those.
+pub const LEAST_MEMORY_PER_CONNECTION: u64 = 2 << 20;
+/// The least that all connections can have.
+pub const LEAST_MEMORY: u64 = 8 * LEAST_MEMORY_PER_CONNECTION;
+
+const MEMORY: u64 = 1 << 30;
+const MEMORY_PER_CONNECTION: u64 = 4 << 20;
+const STALL_TIME: Duration = Duration::from_secs(60);
 const NEGOTIATIONS: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
 const NEGOTIATIONS_PER_ADDRESS: NonZeroUsize = NonZeroUsize::new(512).unwrap();

@@ -12,8 +12,8 @@ use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::amount::{
-    BlockSize, Controllers, Count, Lun, Maxh2cdata, Nsid, QueueEntries, Queues, Ram, Rate, Threads,
-    Time,
+    BlockSize, ConnectionMemory, Controllers, Count, Lun, Maxh2cdata, Memory, Nsid, QueueEntries,
+    Queues, Ram, Rate, Threads, Time,
 };
 use super::entry::Entry;
 use super::model::{Destination, Digest, Mode, Show, SqFlowControl};
@@ -120,6 +120,9 @@ pub(super) struct Limits {
     pub(super) controllers_per_host: Entry<Controllers>,
     pub(super) queues: Entry<Queues>,
     pub(super) queue_entries: Entry<QueueEntries>,
+    pub(super) memory: Entry<Memory>,
+    pub(super) memory_per_connection: Entry<ConnectionMemory>,
+    pub(super) stall_time: Entry<Time>,
 }
 
 #[derive(Debug, Default, Deserialize)]

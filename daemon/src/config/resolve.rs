@@ -218,8 +218,19 @@ impl<'r> Resolver<'r> {
             self.findings
                 .error(span, what, "lower it, or raise controllers");
         }
-        let time = limits.negotiation_time.given();
         let entries = limits.queue_entries.given();
+        let memory = limits.memory.given().map_or(default.memory, |it| it.0);
+        let per_connection = limits.memory_per_connection.given();
+        let per_connection =
+            per_connection.map_or(default.memory_per_connection.min(memory / 8), |it| it.0);
+        if per_connection > memory / 8 {
+            let what = "one connection could have more than an eighth of all memory";
+            let hint = "lower it, or raise memory";
+            let span = limits.memory_per_connection.span();
+            self.findings.error(span, what, hint);
+        }
+        let time = limits.negotiation_time.given();
+        let stall_time = limits.stall_time.given();
         Limits {
             threads: limits.threads.given().map(|threads| threads.0),
             negotiation_time: time.map_or(default.negotiation_time, |time| time.0),
@@ -231,6 +242,9 @@ impl<'r> Resolver<'r> {
             controllers_per_host: per_host,
             queues: limits.queues.given().map_or(default.queues, |it| it.0),
             queue_entries: entries.map_or(default.queue_entries, |it| it.0),
+            memory,
+            memory_per_connection: per_connection,
+            stall_time: stall_time.map_or(default.stall_time, |time| time.0),
         }
     }
 

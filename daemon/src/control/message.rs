@@ -16,6 +16,7 @@ use crate::config::model::Show;
 use crate::confinement::Confinement;
 use crate::engine::fault::Operation;
 use crate::worker::limits::Limit;
+use crate::worker::memory::Level;
 
 /// The version of this protocol, which both sides name. It moves when a script that reads `--json`
 /// would have to.
@@ -169,6 +170,10 @@ pub struct Status {
     pub negotiating: u64,
     /// How much of what is limited is used.
     pub limits: Vec<LimitUse>,
+    /// Queues that ended because their hosts did not move.
+    pub stalled: u64,
+    /// Memory that hosts make the worker hold, and may.
+    pub memory: Level,
     /// Where it listens.
     pub portals: Vec<Portal>,
     /// How it answers discovery.

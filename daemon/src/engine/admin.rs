@@ -272,6 +272,7 @@ impl Session {
                     host,
                     // Durable whether or not the host waits for it.
                     alive: Arc::new(AtomicBool::new(true)),
+                    life: Arc::default(),
                     task: Task::FlushAll(namespaces),
                 });
             }

@@ -11,12 +11,16 @@ use nvmf_proto::cqe::Completion;
 use nvmf_proto::nvm::{self, Command, Extent};
 use nvmf_proto::status::Status;
 
+use super::backend::Geometry;
 use super::fault::Operation;
 use super::namespace::Namespace;
 use super::{Errand, Executed};
 
-/// Bytes that Verify and Copy hold at a time.
-const PIECE: u64 = 1 << 20;
+/// Bytes that Compare, Verify and Copy hold at a time, beside what hosts sent.
+const PIECE: u64 = 128 << 10;
+
+/// Bytes that a reactor moves for one command. More would have its other connections wait.
+const SHORT: u64 = 256 << 10;
 
 /// Executes a command with the data that came with it.
 pub fn execute(
@@ -58,15 +62,15 @@ pub fn execute(
 }
 
 /// Whether a command may take long even in memory, because one entry can name gigabytes.
-pub fn takes_long(command: &Command) -> bool {
+pub fn takes_long(command: &Command, geometry: &Geometry) -> bool {
     match command {
         Command::WriteZeroes { .. }
         | Command::DatasetManagement { .. }
         | Command::Verify { .. }
         | Command::Copy { .. } => true,
-        Command::Flush | Command::Read { .. } | Command::Write { .. } | Command::Compare { .. } => {
-            false
-        }
+        Command::Read { extent } | Command::Compare { extent } => extent.bytes(geometry) > SHORT,
+        // Done where it arrives: it cannot come late, over a newer one.
+        Command::Flush | Command::Write { .. } => false,
     }
 }
 
@@ -131,13 +135,18 @@ fn settle(namespace: &Namespace, fua: bool, errand: &Errand<'_>) -> Result<(), S
 
 fn compare(namespace: &Namespace, extent: &Extent, expected: &[u8]) -> Result<(), Status> {
     let geometry = &namespace.geometry;
-    let mut found = vec![0; length(extent.bytes(geometry))];
-    fetch(namespace, extent.offset(geometry), &mut found)?;
-    if found == expected {
-        Ok(())
-    } else {
-        Err(Status::COMPARE_FAILURE.dnr())
+    let mut found = vec![0; length(extent.bytes(geometry).min(PIECE))];
+    let mut expected = expected.chunks(length(PIECE));
+    for (offset, bytes) in pieces(extent.offset(geometry), extent.bytes(geometry)) {
+        let Some(found) = found.get_mut(..length(bytes)) else {
+            break;
+        };
+        fetch(namespace, offset, found)?;
+        if expected.next() != Some(&*found) {
+            return Err(Status::COMPARE_FAILURE.dnr());
+        }
     }
+    Ok(())
 }
 
 fn write_zeroes(namespace: &Namespace, extent: &Extent, deallocate: bool) -> Result<(), Status> {

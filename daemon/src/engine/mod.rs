@@ -6,6 +6,7 @@
 //! * [`namespace`], [`backend`]: what is stored where.
 //! * [`fault`], [`health`], [`flushes`]: what hosts are told of storage that fails, what operators are, and
 //!   what is remembered of lost writes.
+//! * [`life`]: what a session and its jobs share.
 //! * [`record`], [`ledger`]: what was done, by a controller and in all.
 
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod health;
 pub mod io;
 mod lane;
 pub mod ledger;
+pub mod life;
 pub mod namespace;
 pub mod pool;
 pub mod record;
@@ -38,6 +40,16 @@ pub enum Executed {
     Data(Vec<u8>),
     /// Both halves of a fused pair ended.
     Fused(Completion, Completion),
+}
+
+impl Executed {
+    /// Bytes for the host.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Data(data) => data.len(),
+            Self::Done(_) | Self::Fused(..) => 0,
+        }
+    }
 }
 
 /// On whose behalf a command is executed, and how.

@@ -18,6 +18,7 @@ use nvmf_proto::queue::Tag;
 
 use super::flushes::HostId;
 use super::lane::Lane;
+use super::life::Life;
 use super::namespace::{Gate, Namespace, Namespaces, View};
 use super::{Errand, Executed, io as commands};
 use crate::worker::message::{ConnectionId, Message, ReactorHandle};
@@ -89,6 +90,8 @@ pub struct Job {
     pub host: HostId,
     /// Cleared when the connection ends: what has not started then is never applied.
     pub alive: Arc<AtomicBool>,
+    /// Keeps its memory counted until the job is gone.
+    pub life: Arc<Life>,
     /// What to do.
     pub task: Task,
 }
@@ -351,6 +354,7 @@ mod tests {
             tag: None,
             host: [7; 16],
             alive: Arc::new(AtomicBool::new(true)),
+            life: Arc::default(),
             task: Task::Command {
                 namespace: Arc::clone(namespace),
                 command: Command::Flush,

@@ -1,8 +1,8 @@
 //! An established queue in the daemon's hands: what a connection is once its Connect is accepted.
 //!
 //! Takes each capsule from the protocol's queue, says which data it moves, has it executed (here,
-//! or on the pool if it may sleep) and answers. Admin queues go through [`super::admin`]. It bounds
-//! what its host can make us hold ([`Session::is_paused`]) and gives everything back exactly once
+//! or on the pool if it may sleep) and answers. Admin queues go through [`super::admin`]. What its host
+//! can make us hold is what it has in [`Funds`]; everything is given back exactly once
 //! ([`Session::end`]).
 
 #![forbid(unsafe_code)]
@@ -11,32 +11,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use nvmf_proto::connect::Connect;
 use nvmf_proto::cqe::Completion;
 use nvmf_proto::handshake::{ConnectRequest, QueueLimits};
 use nvmf_proto::nvm::{self, Command};
 use nvmf_proto::opcode::fabrics;
 use nvmf_proto::outbox::Outbox;
-use nvmf_proto::queue::{ADMIN_IN_CAPSULE, Queue, Step, Tag};
+use nvmf_proto::queue::{self, ADMIN_IN_CAPSULE, Queue, Step, Tag};
 use nvmf_proto::sqe::{Data, Sqe};
 use nvmf_proto::status::Status;
 
 use super::admin::Admin;
+use super::life::Life;
 use super::namespace::{Namespace, View};
 use super::pool::{Job, Submitted, Task};
 use super::{Errand, Executed, io};
-use crate::worker::Shared;
 use crate::worker::close::CloseReason;
 use crate::worker::connection::Turn;
+use crate::worker::memory::{Funds, SMALL_READ};
 use crate::worker::message::{ConnectionId, Message};
 use crate::worker::registry::Association;
 use crate::worker::snapshot::{IO_IN_CAPSULE, MAX_TRANSFER};
 use crate::worker::stats::Stats;
 
-/// Bytes that one connection may make us hold, brought or to be read. Beyond, its commands wait.
-const BACKLOG_MAX: u64 = 4 << 20;
-
-/// Bytes that all connections together may make us hold. Beyond, each has one command at a time.
-const HELD_MAX: u64 = 1 << 30;
+/// Bytes that a connection has whatever its host does: itself, its queue, its part of a controller.
+const STATE: u64 = 4096;
 
 /// A queue with its controller's association. Whoever has it calls [`Self::end`] before it goes.
 #[derive(Debug)]
@@ -47,12 +46,13 @@ pub struct Session {
     role: Role,
     /// Cleared at the end, by whoever ends it: what has not begun is not applied any more.
     alive: Arc<AtomicBool>,
+    life: Arc<Life>,
+    /// What it may hold; gone at its end.
+    funds: Option<Funds>,
+    /// Bytes that its connection keeps until there is room for what they ask.
+    unread: u64,
     /// Commands that the pool has.
     jobs: usize,
-    /// What this queue has in the count of all held bytes.
-    counted: u64,
-    /// Whether all connections together hold more than they may.
-    scarce: bool,
     stopping: Option<Instant>,
     ended: bool,
     pub(super) stats: Arc<Stats>,
@@ -65,11 +65,20 @@ enum Role {
 }
 
 impl Session {
-    /// Accepts a Connect for the controller of `association`.
+    /// Bytes that a queue of this Connect has for itself as long as it lives.
+    pub fn share(connect: &Connect) -> u64 {
+        let in_capsule = match connect.qid {
+            0 => ADMIN_IN_CAPSULE,
+            _ => IO_IN_CAPSULE,
+        };
+        STATE + SMALL_READ as u64 + queue::share(connect.entries, in_capsule)
+    }
+
+    /// Accepts a Connect for the controller of `association`, with the memory that it may have.
     pub fn new(
         request: ConnectRequest,
-        id: ConnectionId,
         association: Arc<Association>,
+        funds: Funds,
         turn: &Turn<'_>,
     ) -> Self {
         let connect = request.connect();
@@ -79,26 +88,29 @@ impl Session {
             let alive = Arc::new(AtomicBool::new(true));
             (Role::Admin(admin), ADMIN_IN_CAPSULE, alive)
         } else {
-            let alive = association.alive(qid, id);
+            let alive = association.alive(qid, funds.id());
             (Role::Io { qid }, IO_IN_CAPSULE, alive)
         };
         let limits = QueueLimits {
             in_capsule,
             max_transfer: MAX_TRANSFER,
         };
-        Self {
-            id,
+        let mut session = Self {
+            id: funds.id(),
             queue: request.accept(association.cntlid, limits),
             association,
             role,
             alive,
+            life: Arc::default(),
+            funds: Some(funds),
+            unread: 0,
             jobs: 0,
-            counted: 0,
-            scarce: false,
             stopping: None,
             ended: false,
             stats: Arc::clone(&turn.shared.stats),
-        }
+        };
+        session.settle(turn.now);
+        session
     }
 
     /// The controller that the queue belongs to.
@@ -119,24 +131,56 @@ impl Session {
         self.queue.outbox()
     }
 
-    /// Whether input must wait: the host does not read, or has more commands outstanding than it
-    /// may, or we are about to stop. Back-pressure, so that no host makes us hold without bound.
+    /// Whether input must wait: there is no room for another command, because the host does not read
+    /// or others have it, or the host has more commands outstanding than it may, or we are about to
+    /// stop. Back-pressure, so that no host makes us hold without bound.
     pub fn is_paused(&self) -> bool {
-        let most = if self.scarce { 1 } else { BACKLOG_MAX };
-        self.stopping.is_some() || self.queue.backlog() >= most || self.queue.is_saturated()
+        self.stopping.is_some() || !self.queue.has_room() || self.queue.is_saturated()
     }
 
-    /// Counts what this queue makes us hold now, and sees whether all together hold too much.
-    pub fn count(&mut self, shared: &Shared) {
-        let now = self.queue.backlog();
-        let before = std::mem::replace(&mut self.counted, now);
-        if now != before {
-            // Wraps around and back: the sum of all differences is what is held.
-            shared
-                .held
-                .fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+    /// The connection keeps so many bytes that it has read, until they can be fed.
+    pub fn keep_unread(&mut self, bytes: usize) {
+        self.unread = bytes as u64;
+    }
+
+    /// Sees to it that there is memory for what the queue does next, and begins what has waited for it.
+    pub fn settle(&mut self, now: Instant) {
+        let Some(funds) = &mut self.funds else {
+            return;
+        };
+        let besides = STATE + self.unread;
+        funds.settle(
+            besides + self.queue.keeps(),
+            besides + self.queue.needs(),
+            now,
+        );
+        self.queue.allow(funds.allowed().saturating_sub(besides));
+    }
+
+    /// There is room at last.
+    pub fn granted(&mut self, bytes: u64, turn: &Turn<'_>) {
+        match &mut self.funds {
+            Some(funds) => {
+                funds.granted(bytes);
+                self.settle(turn.now);
+            }
+            None => turn.shared.memory.give_back(bytes),
         }
-        self.scarce = shared.held.load(Ordering::Relaxed) > HELD_MAX;
+    }
+
+    /// Whether it is the host's turn: it has answers to read, or to send what we wait for.
+    pub fn is_owed(&self) -> bool {
+        !self.queue.outbox_is_empty() || self.queue.awaits_data() && !self.is_paused()
+    }
+
+    /// Whether more waits, to be sent or to be begun, than could be done at once.
+    pub fn has_waiting(&self) -> bool {
+        !self.queue.outbox_is_empty() || self.queue.has_waiting() || self.queue.has_ready()
+    }
+
+    /// Whether it holds what others could have.
+    pub fn has_drawn(&self) -> bool {
+        self.funds.as_ref().is_some_and(Funds::has_drawn)
     }
 
     /// Whether a command can be executed without further input.
@@ -150,7 +194,8 @@ impl Session {
     /// Why the connection ends; what is still to be sent is in the outbox that [`Self::end`] gives.
     pub fn feed(&mut self, input: &mut &[u8], turn: &mut Turn<'_>) -> Result<(), CloseReason> {
         // What is ready goes on whatever waits: it may be all that there is to wait for.
-        while self.queue.has_ready() || !self.is_paused() {
+        while turn.budget > 0 && (self.queue.has_ready() || !self.is_paused()) {
+            turn.spend(STEP);
             match self.queue.next(input).map_err(CloseReason::Violation)? {
                 None => break,
                 Some(Step::Capsule(tag)) => self.capsule(tag, turn),
@@ -189,6 +234,9 @@ impl Session {
             Ok(data) => self.queue.accept(tag, data),
             Err(status) => self.queue.refuse(tag, status.into()),
         }
+        if self.queue.is_short() {
+            self.settle(turn.now);
+        }
     }
 
     /// A command and its data are here.
@@ -205,7 +253,7 @@ impl Session {
         }
     }
 
-    fn execute_io(&mut self, tag: Tag, turn: &Turn<'_>) {
+    fn execute_io(&mut self, tag: Tag, turn: &mut Turn<'_>) {
         let data = self.queue.take_data(tag);
         let namespaces = self.association.namespaces();
         let parsed = match self.queue.sqe(tag) {
@@ -215,7 +263,8 @@ impl Session {
         let durable = self.is_durable();
         match parsed {
             Ok((namespace, command))
-                if namespace.character.blocking || io::takes_long(&command) =>
+                if namespace.character.blocking
+                    || io::takes_long(&command, &namespace.geometry) =>
             {
                 let task = Task::Command {
                     namespace: Arc::clone(namespace),
@@ -231,7 +280,9 @@ impl Session {
                     durable,
                     alive: &self.alive,
                 };
-                self.answer(tag, io::execute(namespace, &command, &data, &errand));
+                let executed = io::execute(namespace, &command, &data, &errand);
+                turn.spend(data.len().max(executed.bytes()));
+                self.answer(tag, executed);
             }
             Err(status) => self.answer(tag, Executed::Done(status.into())),
         }
@@ -288,12 +339,12 @@ impl Session {
     }
 
     fn submit(&mut self, tag: Tag, task: Task, turn: &Turn<'_>) {
-        let alive = Arc::clone(&self.alive);
         let submitted = turn.shared.pool.submit(Job {
             connection: self.id,
             tag: Some(tag),
             host: self.association.hostid,
-            alive,
+            alive: Arc::clone(&self.alive),
+            life: Arc::clone(&self.life),
             task,
         });
         match submitted {
@@ -417,13 +468,13 @@ impl Session {
     }
 
     /// Gives back everything that the queue held; of an admin queue, the controller. What is left
-    /// to be sent comes back. Harmless when done twice.
-    pub fn end(&mut self, turn: &mut Turn<'_>) -> Outbox {
+    /// to be sent comes back, with what has its memory. Harmless when done twice.
+    pub fn end(&mut self, turn: &mut Turn<'_>) -> (Outbox, Arc<Life>) {
         if !std::mem::replace(&mut self.ended, true) {
             self.alive.store(false, Ordering::Release);
-            turn.shared
-                .held
-                .fetch_sub(std::mem::take(&mut self.counted), Ordering::Relaxed);
+            if let Some(funds) = self.funds.take() {
+                self.life.left.get_or_init(|| funds);
+            }
             let (registry, association) = (&turn.shared.registry, &self.association);
             match &self.role {
                 Role::Admin(_) => {
@@ -440,9 +491,12 @@ impl Session {
                 }
             }
         }
-        std::mem::take(self.queue.outbox())
+        (std::mem::take(self.queue.outbox()), Arc::clone(&self.life))
     }
 }
+
+/// What a turn spends on a command beside its bytes.
+const STEP: usize = 512;
 
 /// The namespace and the command that an I/O queue's entry names.
 fn parse<'a>(

@@ -14,6 +14,7 @@ use crate::config::model::{Destination, Digest, Show, SqFlowControl};
 use crate::confinement::{Confinement, Order};
 use crate::control::message::{Failing, LimitUse, Refusal, Session, Whose};
 use crate::engine::backend::Facts;
+use crate::worker::memory::Level;
 use crate::worker::snapshot::Limits;
 
 /// What the monitor says.
@@ -182,6 +183,10 @@ pub enum ToMonitor {
         negotiating: u64,
         /// Connections that were refused.
         refused: u64,
+        /// Queues that ended because their hosts did not move.
+        stalled: u64,
+        /// Memory that hosts make the worker hold.
+        memory: Level,
     },
     /// How much of what is limited is used: each limit once.
     Limits(Vec<LimitUse>),

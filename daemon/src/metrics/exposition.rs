@@ -259,9 +259,26 @@ impl Families<'_> {
         }
         self.gauge(
             "held",
-            "Bytes held for hosts: data on its way, and answers that they have not read.",
+            "Bytes held for hosts: data on its way, answers that they have not read, and connections.",
             bytes,
-            figures.held,
+            figures.memory.held,
+        )?;
+        self.gauge(
+            "held_limit",
+            "Bytes that may be.",
+            bytes,
+            figures.memory.most,
+        )?;
+        self.gauge(
+            "memory_waiting",
+            "Connections that wait until there is memory for their commands.",
+            None,
+            figures.memory.waiting,
+        )?;
+        self.counter(
+            "memory_limit_met",
+            "Times that a connection had to wait for memory.",
+            figures.memory.met,
         )?;
         self.gauge(
             "pool_jobs_waiting",

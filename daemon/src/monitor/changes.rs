@@ -335,6 +335,14 @@ impl Steps {
         if (old.queues, old.queue_entries) != (new.queues, new.queue_entries) {
             self.add(Effect::NewConnections, "change the limits of queues");
         }
+        if (old.memory, old.memory_per_connection) != (new.memory, new.memory_per_connection) {
+            let what = "change how much memory hosts can make us hold";
+            self.add(Effect::Nothing, what);
+        }
+        if old.stall_time != new.stall_time {
+            let what = "change how long hosts may stand still";
+            self.add(Effect::Nothing, what);
+        }
         if old.threads != new.threads {
             self.add(Effect::NextStart, "change the number of threads");
         }

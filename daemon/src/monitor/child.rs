@@ -21,6 +21,7 @@ use crate::ipc::message::{ERROR_MAX, FailingStorage, PART_MAX};
 use crate::ipc::{ToMonitor, ToWorker};
 use crate::os::{self, Purpose};
 use crate::worker::limits::Limit;
+use crate::worker::memory::Level;
 use crate::worker::stats::tally::Label;
 
 /// Why a worker is of no use any more.
@@ -63,6 +64,15 @@ pub(super) struct Child {
     process: Subprocess<ToMonitor>,
     /// What keeps it in.
     pub(super) confinement: Confinement,
+}
+
+/// What a worker counts, for operators.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) negotiating: u64,
+    pub(super) refused: u64,
+    pub(super) stalled: u64,
+    pub(super) memory: Level,
 }
 
 impl Child {
@@ -163,8 +173,8 @@ impl Child {
         Ok(())
     }
 
-    /// Connections in negotiation, and those that were refused.
-    pub(super) fn counts(&self) -> Result<(u64, u64), Lost> {
+    /// How many there are of what it counts.
+    pub(super) fn counts(&self) -> Result<Counts, Lost> {
         self.counts_within(ANSWER_TIME)
     }
 
@@ -173,17 +183,24 @@ impl Child {
         self.counts_within(LISTEN_TIME).map(drop)
     }
 
-    fn counts_within(&self, time: Duration) -> Result<(u64, u64), Lost> {
+    fn counts_within(&self, time: Duration) -> Result<Counts, Lost> {
         self.tell(&ToWorker::Count, None)?;
         let answer = self.answer(Instant::now() + time)?;
         let ToMonitor::Counts {
             negotiating,
             refused,
+            stalled,
+            memory,
         } = answer
         else {
             return Err(Lost::Nonsense);
         };
-        Ok((negotiating, refused))
+        Ok(Counts {
+            negotiating,
+            refused,
+            stalled,
+            memory,
+        })
     }
 
     /// How much is used of what is limited.

@@ -27,7 +27,7 @@ impl Monitor<'_> {
         let kernel = self.kernel.as_ref();
         let traffic = kernel.and_then(|kernel| kernel.traffic().ok());
         let traffic = traffic.unwrap_or_default();
-        let (negotiating, refused) = self.ask(Child::counts).unwrap_or_default();
+        let counts = self.ask(Child::counts).unwrap_or_default();
         let limits = self.ask(Child::limits).unwrap_or_default();
         let failing = self.ask(Child::failing).unwrap_or_default();
         let count = |nqn: &str| {
@@ -53,9 +53,11 @@ impl Monitor<'_> {
             announcer: self.announcing.status(),
             draining: self.draining,
             log: self.verbosity.get().to_string(),
-            refused,
-            negotiating,
+            refused: counts.refused,
+            negotiating: counts.negotiating,
             limits,
+            stalled: counts.stalled,
+            memory: counts.memory,
             portals: bound.map(|it| portal(&self.config, it)).collect(),
             discovery: discovery(&self.config),
             subsystems: self

@@ -16,6 +16,7 @@ use crate::confinement::Confinement;
 use crate::control::message::{
     Effect, LimitUse, Mode, Plan, Portal, Referral, Refusals, Session, Sessions, Status, Subsystem,
 };
+use crate::worker::memory::Level;
 use crate::worker::stats::tally::Label;
 
 /// How the daemon is, and what it serves, at `now` in seconds since 1970.
@@ -74,6 +75,7 @@ pub(super) fn status(status: &Status, now: u64, paint: Paint) -> String {
         "connections: {} in negotiation, {} refused",
         status.negotiating, status.refused
     ));
+    text.push(memory(&status.memory, status.stalled, paint));
     text.push(format!("log: {}", printable(&status.log)));
     if !status.limits.is_empty() {
         text.push(String::new());
@@ -89,6 +91,21 @@ pub(super) fn status(status: &Status, now: u64, paint: Paint) -> String {
         text.extend(subsystem(served, paint));
     }
     whole(&text)
+}
+
+/// What hosts make the worker hold, and what came of it.
+fn memory(level: &Level, stalled: u64, paint: Paint) -> String {
+    let text = format!(
+        "memory: {} of {} held for hosts; limit met {}, {} closed that did not move",
+        bytes(level.held),
+        bytes(level.most),
+        counted(level.met, "time"),
+        counted(stalled, "queue"),
+    );
+    match level.waiting {
+        0 => text,
+        waiting => paint.tone(&format!("{text}; {waiting} waiting now"), Tone::Notable),
+    }
 }
 
 /// What keeps a process in, and what should and does not.

@@ -74,6 +74,7 @@ impl Worker {
         let connected: Vec<View> = looking
             .map(|it| moves.view(it.place(), &it.hostnqn))
             .collect();
+        shared.memory.limit(&new.limits);
         shared.served.replace(&mut moves, &new, &connected);
         let changed: Vec<(Arc<Namespaces>, Arc<[u32]>)> = namespaces
             .into_iter()

@@ -48,6 +48,12 @@ pub enum CloseReason {
     /// The host was silent for longer than its Keep Alive Timeout.
     #[error("the keep-alive timer expired")]
     KeepAlive,
+    /// The host had answers to read or data to send, and moved no byte for too long.
+    #[error("the host did not move a byte for too long")]
+    Stalled,
+    /// The host stood still, or nearly, with memory that others waited for.
+    #[error("the host stood still with memory that others waited for")]
+    MadeRoom,
     /// The controller's admin queue ended.
     #[error("the controller ended")]
     ControllerEnded,

@@ -8,9 +8,12 @@
 #![forbid(unsafe_code)]
 
 mod negotiation;
+mod pace;
+mod unread;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use mio::net::TcpStream;
@@ -19,7 +22,9 @@ use nvmf_proto::cqe::Completion;
 use nvmf_proto::handshake::{Handoff, Handshake};
 use nvmf_proto::outbox::Outbox;
 use nvmf_proto::queue::Tag;
+use pace::Pace;
 use tracing::{debug, info, warn};
+use unread::Unread;
 
 use super::Shared;
 use super::admission::{CLOSING_TIME, Place, PlaceId, Seat};
@@ -27,16 +32,20 @@ use super::close::CloseReason;
 use super::handoff::Departure;
 use super::lines::Kind;
 use super::message::ConnectionId;
+use super::ready::{Class, Had};
 use super::snapshot::Portal;
 use super::socket::Socket;
 use super::stats::Stats;
-use crate::engine::{Executed, session::Session};
+use crate::engine::{Executed, life::Life, session::Session};
 
-/// Bytes read from one connection before the others have their turn.
-const READ_TURN: usize = 1 << 20;
+/// Bytes that are moved for one connection before the others have their turn, whichever way.
+pub(super) const TURN: usize = 256 << 10;
 
-/// Reads of a peer that is only told why it must go, before the others have their turn.
-const DISCARD_TURN: usize = 4;
+/// The same for one that asks for more than a turn, while others ask for little.
+pub(super) const SHORT_TURN: usize = 64 << 10;
+
+/// What it costs to look at a connection, in bytes that could be moved meanwhile.
+const LOOK: usize = 512;
 
 /// What a connection may use while it has its turn.
 pub struct Turn<'a> {
@@ -46,6 +55,25 @@ pub struct Turn<'a> {
     pub shared: &'a Shared,
     /// The buffer that all connections of the reactor read into.
     pub scratch: &'a mut [u8],
+    /// Bytes that are left of the turn.
+    pub budget: usize,
+}
+
+impl<'a> Turn<'a> {
+    /// A turn that begins now.
+    pub(super) fn new(now: Instant, shared: &'a Shared, scratch: &'a mut [u8]) -> Self {
+        Self {
+            now,
+            shared,
+            scratch,
+            budget: TURN,
+        }
+    }
+
+    /// So many bytes were moved.
+    pub fn spend(&mut self, bytes: usize) {
+        self.budget = self.budget.saturating_sub(bytes);
+    }
 }
 
 /// One connection.
@@ -63,9 +91,10 @@ pub struct Connection {
     /// Its name as long as it lives, and its seat; those that somebody else accepted have none.
     seat: Option<Seat>,
     /// Bytes that were read but must wait until there is room for what they ask.
-    unread: Vec<u8>,
-    /// Whether the reactor is going to run it anyway.
-    pub(super) queued: bool,
+    unread: Unread,
+    pace: Pace,
+    /// What it has had of its reactor.
+    pub(super) had: Had,
     /// When the reactor's next timer for this connection is due.
     pub(super) armed: Option<Instant>,
 }
@@ -87,6 +116,8 @@ enum State {
         reason: CloseReason,
         deadline: Instant,
         told: bool,
+        /// Has the memory of what is left of a session.
+        _life: Option<Arc<Life>>,
     },
 }
 
@@ -97,6 +128,7 @@ impl State {
             reason,
             deadline: now + CLOSING_TIME,
             told: false,
+            _life: None,
         }
     }
 }
@@ -141,8 +173,9 @@ impl Connection {
             state,
             place: None,
             seat: None,
-            unread: Vec::new(),
-            queued: false,
+            unread: Unread::default(),
+            pace: Pace::new(Instant::now()),
+            had: Had::default(),
             armed: None,
         })
     }
@@ -180,24 +213,25 @@ impl Connection {
 
     /// Reads, serves and writes as far as it goes. Whether there is more to do without an event.
     pub(super) fn run(&mut self, turn: &mut Turn<'_>) -> Result<bool, CloseReason> {
-        let mut taken = 0;
+        turn.spend(LOOK);
         loop {
-            let progress = match &mut self.state {
+            let taken = match &mut self.state {
                 State::Negotiating { .. } => self.negotiate(turn)?,
                 State::Serving(_) => self.serve(turn)?,
                 State::Closing { .. } => return self.closing(turn),
                 State::Leaving { .. } => return Err(CloseReason::HandedOver),
             };
-            self.flush()?;
+            let sent = self.flush(turn)?;
             if let State::Serving(session) = &mut self.state {
-                session.count(turn.shared);
+                session.settle(turn.now);
+                self.pace.moved(taken + sent, turn.now);
+                self.pace.owes(session.is_owed(), turn.now);
             }
-            taken += progress;
-            if progress == 0 {
-                return self.idle();
-            }
-            if taken >= READ_TURN {
+            if turn.budget == 0 {
                 return Ok(true);
+            }
+            if taken == 0 {
+                return self.idle();
             }
         }
     }
@@ -208,9 +242,8 @@ impl Connection {
             State::Serving(session) if session.is_finished() => Err(CloseReason::Stopped),
             State::Serving(session) => {
                 // Sending may have made room for what was held back.
-                let waiting =
-                    self.socket.is_readable() || !self.unread.is_empty() || session.has_ready();
-                Ok(waiting && !session.is_paused())
+                let waiting = self.socket.is_readable() || !self.unread.is_empty();
+                Ok(session.has_ready() || waiting && !session.is_paused())
             }
             State::Negotiating { .. } | State::Closing { .. } | State::Leaving { .. } => Ok(false),
         }
@@ -221,46 +254,61 @@ impl Connection {
         let State::Serving(session) = &mut self.state else {
             return Ok(0);
         };
-        if session.is_paused() {
+        if session.is_paused() && !session.has_ready() {
             return Ok(0);
         }
-        let held = std::mem::take(&mut self.unread);
-        let scratch = std::mem::take(&mut turn.scratch);
-        let input = if held.is_empty() {
-            let count = self.socket.receive(scratch)?;
-            scratch.get(..count).unwrap_or_default()
+        let (fed, taken) = if self.unread.is_empty() {
+            let scratch = std::mem::take(&mut turn.scratch);
+            let most = match session.is_paused() {
+                true => 0,
+                false => turn.shared.memory.read().min(scratch.len()),
+            };
+            let buffer = scratch.get_mut(..most).unwrap_or_default();
+            let count = self.socket.receive(buffer)?;
+            turn.spend(count);
+            let mut rest = buffer.get(..count).unwrap_or_default();
+            let fed = session.feed(&mut rest, turn);
+            if !rest.is_empty() {
+                self.unread = Unread::of(rest);
+            }
+            turn.scratch = scratch;
+            (fed, count)
         } else {
-            held.as_slice()
+            let input = self.unread.as_slice();
+            let mut rest = input;
+            let fed = session.feed(&mut rest, turn);
+            let (taken, left) = (input.len() - rest.len(), rest.len());
+            self.unread.leave(left);
+            (fed, taken)
         };
-        let count = input.len();
-        let mut rest = input;
-        let fed = session.feed(&mut rest, turn);
-        if fed.is_ok() && !rest.is_empty() {
-            self.unread = rest.to_vec();
-        }
-        turn.scratch = scratch;
+        session.keep_unread(self.unread.kept());
         if let Err(reason) = fed {
-            let outbox = session.end(turn);
+            let (outbox, life) = session.end(turn);
             self.refuse(outbox, reason, None, turn);
+            if let State::Closing { _life, .. } = &mut self.state {
+                *_life = Some(life);
+            }
         }
-        Ok(count)
+        Ok(taken)
     }
 
-    /// Sends what waits, as much as the socket takes.
-    fn flush(&mut self) -> Result<(), CloseReason> {
+    /// Sends what waits, as much as the socket takes and the turn has left. The bytes that were sent.
+    fn flush(&mut self, turn: &mut Turn<'_>) -> Result<usize, CloseReason> {
         let outbox = match &mut self.state {
             State::Negotiating { handshake, .. } => handshake.outbox(),
             State::Serving(session) => session.outbox(),
             State::Closing { outbox, .. } => outbox,
-            State::Leaving { .. } => return Ok(()),
+            State::Leaving { .. } => return Ok(0),
         };
-        self.socket.send(outbox)
+        let sent = self.socket.send(outbox, turn.budget)?;
+        turn.spend(sent);
+        Ok(sent)
     }
 
     /// Tells the peer why, says that nothing more comes, and waits for it to close: closing at once
     /// would let unread bytes of the peer destroy what it has not read yet.
     fn closing(&mut self, turn: &mut Turn<'_>) -> Result<bool, CloseReason> {
-        self.flush().map_err(|_| self.reason())?;
+        self.flush(turn).map_err(|_| self.reason())?;
         let State::Closing { outbox, told, .. } = &mut self.state else {
             return Ok(false);
         };
@@ -268,10 +316,10 @@ impl Connection {
             *told = true;
             self.socket.finish();
         }
-        for _ in 0..DISCARD_TURN {
+        while turn.budget > 0 {
             match self.socket.receive(turn.scratch) {
                 Ok(0) => return Ok(false),
-                Ok(_) => {}
+                Ok(count) => turn.spend(count),
                 Err(_) => return Err(self.reason()),
             }
         }
@@ -287,12 +335,15 @@ impl Connection {
     }
 
     /// When to look at it again, whatever its peer does.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self, shared: &Shared) -> Option<Instant> {
         match &self.state {
             State::Negotiating { deadline, .. }
             | State::Leaving { deadline, .. }
             | State::Closing { deadline, .. } => Some(*deadline),
-            State::Serving(session) => session.deadline(),
+            State::Serving(session) => {
+                let pace = self.pace.deadline(&shared.memory);
+                [session.deadline(), pace].into_iter().flatten().min()
+            }
         }
     }
 
@@ -306,7 +357,21 @@ impl Connection {
                 deadline, reason, ..
             } if *deadline <= turn.now => Err(*reason),
             State::Negotiating { .. } | State::Closing { .. } | State::Leaving { .. } => Ok(()),
-            State::Serving(session) => session.tick(turn),
+            State::Serving(session) => {
+                session.tick(turn)?;
+                let has_drawn = session.has_drawn();
+                self.pace.tick(&turn.shared.memory, has_drawn, turn.now)
+            }
+        }
+    }
+
+    /// There is memory for what it asked for.
+    pub(super) fn granted(&mut self, bytes: u64, turn: &Turn<'_>) {
+        match &mut self.state {
+            State::Serving(session) => session.granted(bytes, turn),
+            State::Negotiating { .. } | State::Closing { .. } | State::Leaving { .. } => {
+                turn.shared.memory.give_back(bytes);
+            }
         }
     }
 
@@ -350,6 +415,17 @@ impl Connection {
     pub(super) fn aborted(&mut self, tag: Tag, completion: Completion) {
         if let State::Serving(session) = &mut self.state {
             session.aborted(tag, completion);
+        }
+    }
+
+    /// Whether it asks for more than it gets at once.
+    pub(super) fn class(&self) -> Class {
+        match &self.state {
+            State::Negotiating { .. } | State::Leaving { .. } => Class::Light,
+            State::Serving(session) if self.unread.is_empty() && !session.has_waiting() => {
+                Class::Light
+            }
+            State::Serving(_) | State::Closing { .. } => Class::Heavy,
         }
     }
 

@@ -4,9 +4,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::Shared;
+use super::memory::Level;
 use crate::engine::ledger::Totals;
 
 /// What goes up and down, and what subsystems have done.
@@ -18,8 +18,8 @@ pub struct Figures {
     pub negotiating: usize,
     /// Queues that wait for the kernel to take them.
     pub handoffs_waiting: usize,
-    /// Bytes that all hosts together make us hold.
-    pub held: u64,
+    /// Memory that all hosts together make us hold.
+    pub memory: Level,
     /// Jobs that wait for a thread of the pool.
     pub jobs_waiting: usize,
     /// Discovery controllers.
@@ -82,7 +82,7 @@ impl Shared {
             connections: self.reactors.iter().map(|it| it.load()).sum(),
             negotiating: self.admission.pending(),
             handoffs_waiting: self.handoffs.get().map_or(0, |it| it.waiting()),
-            held: self.held.load(Relaxed),
+            memory: self.memory.level(),
             jobs_waiting: self.pool.waiting(),
             discoverers,
             subsystems: subsystems.collect(),

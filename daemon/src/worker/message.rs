@@ -51,6 +51,8 @@ pub enum Message {
     Evict(PlaceId),
     /// A command that was given to the I/O pool has been executed.
     Executed(ConnectionId, Tag, Executed),
+    /// There are so many bytes for what this connection waits to begin.
+    Granted(ConnectionId, u64),
     /// The controller's volatile caches are flushed: its shutdown is complete.
     ShutdownFlushed(ConnectionId),
     /// The controller that this connection's queue belongs to has ended, or dropped its queues.

@@ -21,10 +21,12 @@ pub mod figures;
 pub mod handoff;
 pub mod limits;
 pub mod lines;
+pub mod memory;
 pub mod message;
 pub mod operator;
 pub mod process;
 mod reactor;
+mod ready;
 mod refusals;
 pub mod registry;
 pub mod route;
@@ -37,7 +39,6 @@ pub mod views;
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
@@ -45,6 +46,7 @@ use accept::{Accepting, Acceptor};
 use admission::Admission;
 use handoff::Handoffs;
 use lines::Lines;
+use memory::Memory;
 use message::{ConnectionId, Message, ReactorHandle};
 use mio::Poll;
 use nvmf_kmod::Ctl;
@@ -68,8 +70,8 @@ pub struct Shared {
     pub pool: Pool,
     /// Hands over to the kernel, where that serves anything.
     handoffs: OnceLock<Handoffs>,
-    /// Bytes that all hosts together make us hold ([`crate::engine::session`] counts them).
-    pub held: AtomicU64,
+    /// What all hosts together may make us hold.
+    pub memory: Arc<Memory>,
     /// What is counted.
     pub stats: Arc<Stats>,
     /// What is logged of peers.
@@ -131,13 +133,14 @@ impl Worker {
         }
         let handles: Arc<[ReactorHandle]> = handles.into();
         let pool = Pool::start(&handles, &snapshot.namespaces())?;
+        let memory = Arc::new(Memory::new(&snapshot.limits, Arc::clone(&handles)));
         let served = Arc::new(Served::new(snapshot));
         let shared = Arc::new(Shared {
             served,
             registry: Registry::default(),
             pool,
             handoffs: OnceLock::new(),
-            held: AtomicU64::new(0),
+            memory,
             stats: Arc::default(),
             lines: Arc::default(),
             admission: Admission::default(),

@@ -8,8 +8,10 @@ use std::time::Instant;
 
 use super::Worker;
 use super::close::CloseReason;
+use super::memory::Level;
 use super::message::Message;
 use super::registry::Association;
+use super::stats::reason::Ending;
 use crate::control::message::{Failing, LimitUse, Mode, Refusals, Session, Traffic, Whose};
 use crate::engine::health;
 use crate::ipc::message::{ERROR_MAX, FailingStorage};
@@ -55,6 +57,18 @@ impl Worker {
     /// How much is used of what is limited.
     pub fn limits(&self) -> Vec<LimitUse> {
         self.shared.limits()
+    }
+
+    /// Queues that ended because their hosts did not move.
+    pub fn stalled(&self) -> u64 {
+        let endings = &self.shared.stats.endings;
+        let stalled = [Ending::Stalled, Ending::MadeRoom];
+        stalled.map(|ending| endings.of(ending)).iter().sum()
+    }
+
+    /// Memory that hosts make us hold now.
+    pub fn memory(&self) -> Level {
+        self.shared.memory.level()
     }
 
     /// Ends sessions. How many were told to end; their connections are closed soon after.

@@ -228,6 +228,8 @@ impl Process {
         let counts = ToMonitor::Counts {
             negotiating: worker.map_or(0, Worker::negotiating),
             refused: worker.map_or(0, |worker| worker.refusals().total),
+            stalled: worker.map_or(0, Worker::stalled),
+            memory: worker.map(Worker::memory).unwrap_or_default(),
         };
         self.channel.send(&counts, None)
     }

@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,13 +20,17 @@ use tracing::error;
 use super::Shared;
 use super::admission::PlaceId;
 use super::close::CloseReason;
-use super::connection::{Connection, Turn};
+use super::connection::{Connection, SHORT_TURN, TURN, Turn};
 use super::message::{Accepted, ConnectionId, Message, Returned};
+use super::ready::{Class, Ready};
 use super::sleep::Sleep;
 use super::stats::reason::Outcome;
 
 /// Bytes read from one connection at a time, into a buffer that all share.
-const SCRATCH: usize = 256 * 1024;
+pub(super) const SCRATCH: usize = 256 * 1024;
+
+/// How long those that ask for much have short turns after somebody asked for little.
+const LIGHT_TIME: Duration = Duration::from_millis(5);
 
 /// What connections have to end their I/O when the daemon stops.
 const STOP_TIME: Duration = Duration::from_secs(5);
@@ -44,7 +48,9 @@ pub(super) struct Reactor {
     tokens: HashMap<PlaceId, usize>,
     generation: u64,
     /// Connections that have something to do without a further event.
-    runnable: VecDeque<usize>,
+    runnable: Ready,
+    /// When the last one ran that asks for little.
+    light: Instant,
     /// When to look at which connection: one entry for each that is armed.
     timers: BTreeSet<(Instant, usize)>,
     scratch: Vec<u8>,
@@ -68,7 +74,8 @@ impl Reactor {
             free: Vec::new(),
             tokens: HashMap::new(),
             generation: 0,
-            runnable: VecDeque::new(),
+            runnable: Ready::default(),
+            light: Instant::now(),
             timers: BTreeSet::new(),
             scratch: vec![0; SCRATCH],
             stopping: None,
@@ -100,8 +107,6 @@ impl Reactor {
                 }
             }
             self.messages(now);
-            // What has arrived counts before the clock does: after a stall of ours no host is late
-            // whose keep-alive waits in its socket, or in another reactor's.
             self.run_connections(now);
             if self.sleep.is_over(now) {
                 self.expire(now);
@@ -147,6 +152,10 @@ impl Reactor {
             Message::Executed(id, tag, executed) => {
                 self.with(id, |connection, _| connection.executed(tag, executed), now);
             }
+            Message::Granted(id, bytes) => match find(&mut self.places, id) {
+                Some(_) => self.with(id, |connection, turn| connection.granted(bytes, turn), now),
+                None => self.shared.memory.give_back(bytes),
+            },
             Message::ShutdownFlushed(id) => {
                 self.with(
                     id,
@@ -241,11 +250,7 @@ impl Reactor {
         } = adopted;
         let shared = Arc::clone(&self.shared);
         self.take_in(stream, |id, stream| {
-            let mut turn = Turn {
-                now,
-                shared: &shared,
-                scratch: &mut [],
-            };
+            let mut turn = Turn::new(now, &shared, &mut []);
             Connection::adopted(id, stream, peer, adoption, &mut turn)
         });
     }
@@ -302,41 +307,46 @@ impl Reactor {
     ) {
         if let Some(connection) = find(&mut self.places, id) {
             let (shared, scratch) = (&*self.shared, &mut self.scratch);
-            act(
-                connection,
-                &mut Turn {
-                    now,
-                    shared,
-                    scratch,
-                },
-            );
+            act(connection, &mut Turn::new(now, shared, scratch));
             enqueue(&mut self.runnable, connection);
         }
     }
 
+    /// Lets those run that ask for little, and one that asks for much, until it is time to look at the
+    /// sockets again.
     fn run_connections(&mut self, now: Instant) {
-        for _ in 0..self.runnable.len() {
-            let Some(token) = self.runnable.pop_front() else {
-                return;
-            };
-            let Some(connection) = self.places.get_mut(token).and_then(Option::as_deref_mut) else {
-                continue;
-            };
-            connection.queued = false;
-            let mut turn = Turn {
-                now,
-                shared: &self.shared,
-                scratch: &mut self.scratch,
-            };
-            match connection.run(&mut turn) {
-                Ok(more) => {
-                    if more {
-                        enqueue(&mut self.runnable, connection);
-                    }
-                    self.arm(token);
-                }
-                Err(reason) => self.close(token, reason, now),
+        for _ in 0..self.runnable.len(Class::Light) {
+            if let Some(token) = self.runnable.next(Class::Light) {
+                self.run_one(token, TURN, now);
+                self.light = now;
             }
+        }
+        if let Some(token) = self.runnable.next(Class::Heavy) {
+            let alone = now.saturating_duration_since(self.light) > LIGHT_TIME;
+            let turn = if alone { TURN } else { SHORT_TURN };
+            self.run_one(token, turn, now);
+        }
+    }
+
+    /// Lets one connection run, and move so many bytes at most.
+    fn run_one(&mut self, token: usize, budget: usize, now: Instant) {
+        let Some(connection) = self.places.get_mut(token).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        connection.had.begins();
+        let mut turn = Turn::new(now, &self.shared, &mut self.scratch);
+        turn.budget = budget;
+        let run = connection.run(&mut turn);
+        let moved = budget - turn.budget;
+        match run {
+            Ok(more) => {
+                connection.had.add(moved, connection.class());
+                if more {
+                    enqueue(&mut self.runnable, connection);
+                }
+                self.arm(token);
+            }
+            Err(reason) => self.close(token, reason, now),
         }
     }
 
@@ -350,11 +360,16 @@ impl Reactor {
                 continue;
             };
             connection.armed = None;
-            let mut turn = Turn {
-                now,
-                shared: &self.shared,
-                scratch: &mut self.scratch,
+            // What has arrived counts before the clock does: after a stall of ours no host is late
+            // whose keep-alive waits in its socket, or in another reactor's.
+            if connection.had.is_queued() {
+                self.runnable.remove(token, &connection.had);
+                self.run_one(token, SHORT_TURN, now);
+            }
+            let Some(connection) = self.places.get_mut(token).and_then(Option::as_deref_mut) else {
+                continue;
             };
+            let mut turn = Turn::new(now, &self.shared, &mut self.scratch);
             match connection.tick(&mut turn) {
                 Ok(()) => {
                     enqueue(&mut self.runnable, connection);
@@ -371,7 +386,7 @@ impl Reactor {
         let Some(connection) = self.places.get_mut(token).and_then(Option::as_deref_mut) else {
             return;
         };
-        let Some(deadline) = connection.deadline() else {
+        let Some(deadline) = connection.deadline(&self.shared) else {
             return;
         };
         if connection.armed.is_none_or(|armed| deadline < armed) {
@@ -395,11 +410,8 @@ impl Reactor {
         if let Some(armed) = connection.armed {
             self.timers.remove(&(armed, token));
         }
-        let mut turn = Turn {
-            now,
-            shared: &self.shared,
-            scratch: &mut [],
-        };
+        self.runnable.remove(token, &connection.had);
+        let mut turn = Turn::new(now, &self.shared, &mut []);
         connection.close(reason, self.poll.registry(), &mut turn);
         self.free.push(token);
         self.shared.reactors[self.index].drop_load();
@@ -431,9 +443,7 @@ fn find(places: &mut [Option<Box<Connection>>], id: ConnectionId) -> Option<&mut
     (connection.id() == id).then_some(connection)
 }
 
-/// Lets a connection run in this turn, once.
-fn enqueue(runnable: &mut VecDeque<usize>, connection: &mut Connection) {
-    if !std::mem::replace(&mut connection.queued, true) {
-        runnable.push_back(connection.id().token);
-    }
+/// Lets a connection run, once.
+fn enqueue(runnable: &mut Ready, connection: &mut Connection) {
+    runnable.add(connection.id().token, &mut connection.had);
 }

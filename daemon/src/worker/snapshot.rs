@@ -154,6 +154,12 @@ pub struct Limits {
     pub queue_entries: u32,
     /// Lines of each kind that peers can cause, in a second.
     pub log_rate: u32,
+    /// Bytes that all hosts together can make us hold.
+    pub memory: u64,
+    /// Bytes that one connection can.
+    pub memory_per_connection: u64,
+    /// How long a host that owes us something may not move a byte.
+    pub stall_time: Duration,
 }
 
 impl Limits {
@@ -174,6 +180,9 @@ impl Limits {
             queues: limits.queues,
             queue_entries: limits.queue_entries,
             log_rate: log.rate,
+            memory: limits.memory,
+            memory_per_connection: limits.memory_per_connection,
+            stall_time: limits.stall_time,
         }
     }
 }

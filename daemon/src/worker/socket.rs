@@ -99,30 +99,40 @@ impl Socket {
         Ok(0)
     }
 
-    /// Sends what waits in `outbox`, as much as the system takes.
+    /// Sends what waits in `outbox`, as much as the system takes and no more than `most` bytes. Those
+    /// that were sent.
     ///
     /// # Errors
     /// Whatever shows that the peer is gone.
-    pub(super) fn send(&mut self, outbox: &mut Outbox) -> Result<(), CloseReason> {
-        while self.writable && !outbox.is_empty() {
+    pub(super) fn send(&mut self, outbox: &mut Outbox, most: usize) -> Result<usize, CloseReason> {
+        let mut left = most;
+        while self.writable && !outbox.is_empty() && left > 0 {
             let mut pieces = [IoSlice::new(&[]); PIECES];
-            let mut used = 0;
+            let (mut used, mut room) = (0, left);
             for (slot, piece) in pieces.iter_mut().zip(outbox.pieces()) {
+                let piece = piece.get(..room).unwrap_or(piece);
                 *slot = IoSlice::new(piece);
                 used += 1;
+                room -= piece.len();
+                if room == 0 {
+                    break;
+                }
             }
             match self
                 .stream
                 .write_vectored(pieces.get(..used).unwrap_or_default())
             {
                 Ok(0) => return Err(CloseReason::PeerClosed),
-                Ok(count) => outbox.advance(count),
+                Ok(count) => {
+                    outbox.advance(count);
+                    left -= count;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(CloseReason::Transport(error.kind())),
             }
         }
-        Ok(())
+        Ok(most - left)
     }
 
     /// Says that nothing more comes from us.

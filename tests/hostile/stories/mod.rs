@@ -7,5 +7,6 @@ pub(crate) mod crowds;
 pub(crate) mod data;
 pub(crate) mod headers;
 pub(crate) mod lives;
+mod memory;
 pub(crate) mod openings;
 pub(crate) mod served;

@@ -41,6 +41,7 @@ impl Bench {
             tag: None,
             host: [7; 16],
             alive: Arc::clone(&alive),
+            life: Arc::default(),
             task: Task::Command {
                 namespace: Arc::clone(&self.namespace),
                 command,

@@ -61,7 +61,7 @@ fn each_change_is_said_in_the_file_s_terms_with_what_hosts_notice() {
 
     let a = "nqn.2014-08.org.example:a";
     type Case<'a> = (&'a str, &'a str, &'a [(&'a str, Effect)]);
-    let cases: [Case<'_>; 23] = [
+    let cases: [Case<'_>; 24] = [
         (
             "ram = \"64m\"",
             "ram = \"128m\"",
@@ -172,6 +172,14 @@ fn each_change_is_said_in_the_file_s_terms_with_what_hosts_notice() {
                 ("change the limits of controllers", NewConnections),
                 ("change the limits of queues", NewConnections),
                 ("change the number of threads", NextStart),
+            ],
+        ),
+        (
+            "[discovery]",
+            "[limits]\nmemory = \"64m\"\nstall-time = \"1s\"\n[discovery]",
+            &[
+                ("change how much memory hosts can make us hold", Nothing),
+                ("change how long hosts may stand still", Nothing),
             ],
         ),
         (

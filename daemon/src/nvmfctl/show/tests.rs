@@ -49,6 +49,13 @@ fn a_status() -> Status {
                 met: 3,
             },
         ],
+        stalled: 1,
+        memory: Level {
+            held: 3 << 20,
+            most: 1 << 30,
+            met: 4,
+            waiting: 0,
+        },
         portals: vec![
             Portal {
                 name: "front".into(),
@@ -151,6 +158,7 @@ configuration: /usr/local/etc/nvmfd.toml, read 2026-11-28 15:53:55Z
 worker: process 813, for 2m 5s, restarted 1 time
   confined by a system call filter and Landlock, as nobody
 connections: 2 in negotiation, 12 refused
+memory: 3 MiB of 1 GiB held for hosts; limit met 4 times, 1 queue closed that did not move
 log: info
 
 LIMIT                    USED       OF  MET
@@ -219,6 +227,7 @@ nvmfd.toml: 1 error
 worker: none, the next one is about to start, restarted 7 times
 draining: new controllers are refused until nvmfctl drain --end
 connections: 2 in negotiation, 12 refused
+memory: 3 MiB of 1 GiB held for hosts; limit met 4 times, 1 queue closed that did not move
 log: info
 
 LIMIT                    USED       OF  MET

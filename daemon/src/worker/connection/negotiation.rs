@@ -13,13 +13,14 @@ use nvmf_proto::outbox::Outbox;
 use nvmf_proto::status::Status;
 use tracing::{info, warn};
 
-use super::{Connection, State, Turn};
+use super::{Connection, State, Turn, Unread};
 use crate::engine::session::Session;
 use crate::worker::Shared;
 use crate::worker::close::CloseReason;
 use crate::worker::handoff;
 use crate::worker::limits::Limit;
 use crate::worker::lines::Kind;
+use crate::worker::memory::Funds;
 use crate::worker::message::{ConnectionId, Refusal};
 use crate::worker::registry::Origin;
 use crate::worker::route::Route;
@@ -78,21 +79,30 @@ impl Connection {
         let connect = request.connect();
         let (judged, snapshot) = turn.shared.served.judge(self.portal, connect);
         let origin = self.origin(&request, turn.now);
+        let memory = &turn.shared.memory;
+        let funded = || {
+            let funds = Funds::new(memory, self.id, Session::share(connect));
+            funds.ok_or(Denied::Rejected(ConnectReject::BUSY))
+        };
         let joined = match judged {
             Route::Reject(reject) => Err(Denied::Rejected(reject)),
-            Route::Discovery => registry
-                .create(connect, None, self.id, origin, &snapshot.limits)
-                .map_err(Denied::Full),
-            Route::Userspace(subsystem) if connect.qid == 0 => registry
-                .create(connect, Some(subsystem), self.id, origin, &snapshot.limits)
-                .map_err(Denied::Full),
-            Route::Userspace(subsystem) => registry
-                .join(connect, &subsystem, self.id)
-                .map_err(Denied::Rejected),
+            Route::Discovery => funded().and_then(|funds| {
+                let created = registry.create(connect, None, self.id, origin, &snapshot.limits);
+                Ok((created.map_err(Denied::Full)?, funds))
+            }),
+            Route::Userspace(subsystem) if connect.qid == 0 => funded().and_then(|funds| {
+                let limits = &snapshot.limits;
+                let created = registry.create(connect, Some(subsystem), self.id, origin, limits);
+                Ok((created.map_err(Denied::Full)?, funds))
+            }),
+            Route::Userspace(subsystem) => funded().and_then(|funds| {
+                let joined = registry.join(connect, &subsystem, self.id);
+                Ok((joined.map_err(Denied::Rejected)?, funds))
+            }),
             Route::Kernel(_) => return self.leave(request, turn),
         };
         match joined {
-            Ok(association) => {
+            Ok((association, funds)) => {
                 if turn.shared.lines.admit(Kind::Served, turn.now) {
                     info!(
                         peer = %self.peer,
@@ -105,7 +115,7 @@ impl Connection {
                     );
                 }
                 turn.shared.look_again(&association, &snapshot);
-                let session = Session::new(request, self.id, association, turn);
+                let session = Session::new(request, association, funds, turn);
                 self.state = State::Serving(Box::new(session));
                 let place = self.place.take();
                 turn.shared
@@ -150,7 +160,7 @@ impl Connection {
     fn leave(&mut self, request: ConnectRequest, turn: &Turn<'_>) {
         let connect = request.connect().clone();
         let handoffs = turn.shared.handoffs.get();
-        let refused = match request.into_handoff(&self.unread) {
+        let refused = match request.into_handoff(self.unread.as_slice()) {
             // A host that does not take our 128 bytes will not take more.
             Err(request) => (*request, ConnectReject::status(Status::INTERNAL_ERROR)),
             Ok(mut handoff) => match handoff::preflight(&mut handoff) {
@@ -161,7 +171,7 @@ impl Connection {
                 Ok(()) => {
                     self.state = State::Leaving {
                         handoff: Box::new(handoff),
-                        deadline: self.deadline().unwrap_or(turn.now),
+                        deadline: self.deadline(turn.shared).unwrap_or(turn.now),
                     };
                     return;
                 }
@@ -182,7 +192,7 @@ impl Connection {
     ) {
         take_note(turn.shared, self.peer, reason, connect, turn.now);
         self.count_end(reason, &turn.shared.stats);
-        self.unread = Vec::new();
+        self.unread = Unread::default();
         self.state = State::closing(outbox, reason, turn.now);
     }
 

@@ -81,6 +81,10 @@ label! {
         Terminated = "terminated",
         /// The keep-alive timer expired.
         KeepAlive = "keep_alive",
+        /// The host moved no byte for too long.
+        Stalled = "stalled",
+        /// The host stood still with memory that others waited for.
+        MadeRoom = "made_room",
         /// Its controller ended.
         ControllerEnded = "controller_ended",
         /// The host reset or shut down the controller.
@@ -136,7 +140,9 @@ impl From<CloseReason> for Outcome {
             CloseReason::PeerClosed
             | CloseReason::Transport(_)
             | CloseReason::Terminated { .. }
-            | CloseReason::KeepAlive => Self::Abandoned,
+            | CloseReason::KeepAlive
+            | CloseReason::Stalled
+            | CloseReason::MadeRoom => Self::Abandoned,
             CloseReason::NegotiationTimeout => Self::TimedOut,
             CloseReason::Evicted => Self::Evicted,
             CloseReason::HandedOver => Self::HandedOver,
@@ -165,6 +171,8 @@ impl From<CloseReason> for Refusal {
             | CloseReason::Transport(_)
             | CloseReason::HandedOver
             | CloseReason::KeepAlive
+            | CloseReason::Stalled
+            | CloseReason::MadeRoom
             | CloseReason::ControllerEnded
             | CloseReason::ControllerReset
             | CloseReason::QueueLost
@@ -210,6 +218,8 @@ impl From<CloseReason> for Ending {
             CloseReason::Violation(_) | CloseReason::Refused(_) => Self::Protocol,
             CloseReason::Terminated { .. } => Self::Terminated,
             CloseReason::KeepAlive => Self::KeepAlive,
+            CloseReason::Stalled => Self::Stalled,
+            CloseReason::MadeRoom => Self::MadeRoom,
             CloseReason::ControllerEnded => Self::ControllerEnded,
             CloseReason::ControllerReset => Self::ControllerReset,
             CloseReason::QueueLost => Self::QueueLost,
