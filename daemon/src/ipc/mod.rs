@@ -15,3 +15,37 @@ pub mod process;
 pub use announcement::{FromAnnouncer, ToAnnouncer};
 pub use channel::Channel;
 pub use message::{ToMonitor, ToWorker};
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+    use crate::control::message::{Answered, Asked};
+
+    fn reads<M: DeserializeOwned>(bytes: &[u8]) -> bool {
+        serde_json::from_slice::<M>(bytes).is_ok()
+    }
+
+    #[test]
+    fn what_fuzzing_begins_with_are_messages_of_today() {
+        let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/messages");
+        let read: [fn(&[u8]) -> bool; 6] = [
+            reads::<ToWorker>,
+            reads::<ToMonitor>,
+            reads::<ToAnnouncer>,
+            reads::<FromAnnouncer>,
+            reads::<Asked>,
+            reads::<Answered>,
+        ];
+        let stale: Vec<_> = std::fs::read_dir(seeds)
+            .unwrap()
+            .map(|seed| seed.unwrap().path())
+            .filter(|seed| {
+                let bytes = std::fs::read(seed).unwrap();
+                !read.iter().any(|reads| reads(&bytes))
+            })
+            .collect();
+        assert!(stale.is_empty(), "{stale:?}");
+    }
+}
