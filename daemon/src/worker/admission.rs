@@ -9,7 +9,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ struct State {
     seats: usize,
     seats_by_source: HashMap<Source, Seats>,
     /// Those that had to make room and are not closed yet.
-    leaving: HashSet<PlaceId>,
+    leaving: HashMap<PlaceId, Source>,
     last: u64,
 }
 
@@ -238,11 +238,21 @@ impl State {
 
     fn evict(&mut self, id: PlaceId, limit: Limit) -> Option<Evicted> {
         let (source, reactor) = self.remove(id)?;
-        self.leaving.insert(id);
+        self.leaving.insert(id, source);
         if let Some(seats) = self.seats_by_source.get_mut(&source) {
             seats.leaving += 1;
         }
         Some(Evicted { id, reactor, limit })
+    }
+
+    /// It is served: nobody's place any more, and nobody who has to make room, even if it was told to.
+    fn stays(&mut self, id: PlaceId) {
+        self.remove(id);
+        if let Some(source) = self.leaving.remove(&id)
+            && let Some(seats) = self.seats_by_source.get_mut(&source)
+        {
+            seats.leaving -= 1;
+        }
     }
 
     /// Takes a place back. Whose it was, and the reactor that has it, if it was not taken before.
@@ -269,6 +279,12 @@ impl Place {
         self.since
     }
 
+    /// Its connection is served. One that lost its place in the same moment stays all the same, for it
+    /// is not in negotiation any more when it hears of that.
+    pub fn served(self) {
+        self.admission.lock().stays(self.id);
+    }
+
     /// Whether nobody else was given it meanwhile.
     pub fn is_held(&self) -> bool {
         self.admission.lock().pending.contains_key(&self.id)
@@ -292,7 +308,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.admission.lock();
         state.seats -= 1;
-        let left = state.leaving.remove(&self.id);
+        let left = state.leaving.remove(&self.id).is_some();
         if let Some(here) = state.seats_by_source.get_mut(&self.source) {
             here.all -= 1;
             here.leaving -= usize::from(left);

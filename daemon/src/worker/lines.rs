@@ -3,7 +3,7 @@
 //! Peers connect and are refused as often as they please, and a log is on a disk. A kind may have a
 //! while's lines at once, so that a rack that comes back together is told whole. Whoever has a line
 //! asks first ([`Lines::admit`]); the acceptor says from time to time how many were left out
-//! ([`Lines::tell`]). Faults of our own do not ask.
+//! (`Lines::tell`). Faults of our own do not ask.
 
 #![forbid(unsafe_code)]
 

@@ -135,8 +135,10 @@ impl Memory {
     fn for_data(&self, shares: u64) -> u64 {
         let most = self.most.load(Relaxed);
         let reading = (self.read.load(Relaxed) * self.reactors.len()) as u64;
+        // Beyond the ceiling by that, if it was lowered while connections have more: else no data moved.
         most.saturating_sub(reading)
             .saturating_sub(shares.max(most / 8 * KEPT_FOR_SHARES))
+            .max(most / 8)
     }
 
     /// How it is now.
@@ -149,12 +151,12 @@ impl Memory {
         }
     }
 
-    /// Bytes to read from a connection at a time: few while there is little room for what cannot be
-    /// served at once.
+    /// Bytes to read from a connection at a time: few while somebody waits for room, because what is
+    /// read and cannot be served would be taken from what those wait for. Each has room for few.
     pub(super) fn read(&self) -> usize {
         let most = self.read.load(Relaxed);
         // Each reactor finds at most one such read too much, and for those room is kept.
-        if self.free.load(Relaxed) > 0 {
+        if self.free.load(Relaxed) > 0 && self.waiting.load(Relaxed) == 0 {
             most
         } else {
             SMALL_READ

@@ -11,6 +11,8 @@
 
 use std::collections::BTreeSet;
 
+use super::connection::SHORT_TURN;
+
 /// What a connection has had. Of the list alone.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Had {
@@ -36,7 +38,12 @@ impl Had {
             // What the others of this class have had is not known here: it comes back like after a rest.
             self.bytes = 0;
         }
-        self.bytes = self.bytes.saturating_add(bytes as u64);
+        // Heavy turns are few, and one that moves little takes another's place all the same.
+        let least = match class {
+            Class::Light => 0,
+            Class::Heavy => SHORT_TURN,
+        };
+        self.bytes = self.bytes.saturating_add(bytes.max(least) as u64);
         self.class = class;
     }
 
@@ -134,6 +141,27 @@ mod tests {
         assert_eq!(ready.next(Class::Light), Some(1));
         assert_eq!(ready.next(Class::Light), Some(2));
         assert!(ready.is_empty());
+    }
+
+    #[test]
+    fn a_heavy_turn_costs_a_turn_however_little_it_moves() {
+        let (mut ready, mut drip, mut honest) = (Ready::default(), Had::default(), Had::default());
+        drip.add(0, Class::Heavy);
+        honest.add(0, Class::Heavy);
+        let mut turns = [0; 2];
+        for _ in 0..100 {
+            ready.add(0, &mut drip);
+            ready.add(1, &mut honest);
+            let place = ready.next(Class::Heavy).unwrap();
+            turns[place] += 1;
+            let (had, bytes) = match place {
+                0 => (&mut drip, 1),
+                _ => (&mut honest, SHORT_TURN),
+            };
+            had.begins();
+            had.add(bytes, Class::Heavy);
+        }
+        assert_eq!(turns, [50, 50]);
     }
 
     #[test]

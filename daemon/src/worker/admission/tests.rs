@@ -174,3 +174,23 @@ fn those_that_leave_slowly_are_not_without_bound() {
     drop(flood);
     assert!(admission.enter(v4(1), 0, &three()).is_ok());
 }
+
+#[test]
+fn who_was_served_in_the_moment_it_was_to_make_room_leaves_nothing_behind() {
+    let admission = Admission::default();
+    let mut served = Vec::new();
+    for n in 0..200 {
+        let Ok(Admitted { place, seat, .. }) = admission.enter(v4(n), 7, &three()) else {
+            break;
+        };
+        let next = admission.enter(v4(1000 + n), 7, &three());
+        // Its reactor served it before it heard.
+        place.served();
+        served.push(seat);
+        drop(next);
+    }
+    assert!(served.len() <= 4, "{}", served.len());
+    drop(served);
+    assert_eq!(admission.crowd(), Crowd::default());
+    assert!(admission.enter(v4(1), 7, &three()).is_ok());
+}

@@ -121,6 +121,9 @@ impl Connection {
                 turn.shared
                     .stats
                     .negotiated(Outcome::Served, place.as_ref());
+                if let Some(place) = place {
+                    place.served();
+                }
             }
             Err(denied) => {
                 let (reject, reason, limit) = match denied {

@@ -171,3 +171,32 @@ fn patience_shrinks_while_others_wait() {
     drop(waiting);
     assert_eq!(patience(10), None);
 }
+
+#[test]
+fn while_somebody_waits_little_is_read_that_nobody_could_serve() {
+    let mut scene = Scene::new();
+    assert!(scene.memory.read() > SMALL_READ);
+    let mut waits = scene.connect();
+    let all = scene.fill();
+    // What is left is too little for it, and is not for others to read into.
+    waits.settle(0, 8 * MIB, scene.now);
+    assert_eq!(scene.memory.read(), SMALL_READ);
+    drop(all);
+    assert!(scene.granted().is_some());
+    assert!(scene.memory.read() > SMALL_READ);
+}
+
+#[test]
+fn a_lowered_ceiling_leaves_room_for_data_beside_all_shares() {
+    let mut scene = Scene::new();
+    let _all: Vec<_> = std::iter::from_fn(|| scene.try_connect(MIB)).collect();
+    let lower = Limits {
+        memory: 16 * MIB,
+        memory_per_connection: 2 * MIB,
+        ..Limits::default()
+    };
+    scene.memory.limit(&lower);
+    let mut busy = _all.into_iter().next().unwrap();
+    busy.settle(0, MIB + MIB / 2, scene.now);
+    assert!(busy.ticket.is_none(), "{:?}", scene.memory.level());
+}
