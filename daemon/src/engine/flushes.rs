@@ -5,7 +5,8 @@
 //! (Linux counts them as clean; PostgreSQL learned that in 2018). So a flush that failed is a *loss*:
 //! every host is told of it by one Flush (or FUA write) that fails, whoever's flush found it, also a
 //! host that was away meanwhile. Then flushes say again what the medium says: a host that was told
-//! knows that what it had not flushed may be gone, and that is all that anybody can know.
+//! knows that what it had not flushed may be gone, and that is all that anybody can know. A host whose
+//! connection was gone when the flush failed was told nothing: it is when it asks again.
 //!
 //! One at a time, because of two that run at once the one that succeeds may end first, before the loss is
 //! known. Who comes while one runs waits for the next one, which covers all that have come until then.
@@ -14,7 +15,10 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::Errand;
 
 /// Host identifier, which all controllers of a host have in common.
 pub type HostId = [u8; 16];
@@ -42,13 +46,13 @@ struct State {
 
 impl Flushes {
     /// Has everything that was written before it was called put on stable storage, by `sync` or by
-    /// somebody else's, on behalf of a host or of the daemon itself.
+    /// somebody else's, on a host's errand or on behalf of the daemon itself.
     ///
     /// # Errors
     /// What `sync` said; or somebody else's before, of which this host was not told.
     pub fn flush(
         &self,
-        host: Option<&HostId>,
+        errand: Option<&Errand<'_>>,
         sync: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
         let mut state = self.lock();
@@ -68,7 +72,7 @@ impl Flushes {
             self.run(sync);
             state = self.lock();
         }
-        state.verdict(host, known)
+        state.verdict(errand, known)
     }
 
     fn run(&self, sync: impl FnOnce() -> io::Result<()>) {
@@ -105,16 +109,21 @@ impl State {
 
     /// What is answered to who asked when `known` losses were there: of those since, several flushes of
     /// one host are told alike.
-    fn verdict(&mut self, host: Option<&HostId>, known: u64) -> io::Result<()> {
-        let told = match host {
+    fn verdict(&mut self, errand: Option<&Errand<'_>>, known: u64) -> io::Result<()> {
+        let told = match errand {
             // The common case: nothing was ever lost.
             Some(_) if self.losses == 0 => 0,
-            Some(host) => {
-                if self.told.len() >= HOSTS_MAX && !self.told.contains_key(host) {
-                    // Hosts invent identifiers. Who is forgotten is told once more.
-                    self.told.clear();
-                }
-                let before = self.told.insert(*host, self.losses);
+            Some(errand) => {
+                // Without a connection nobody hears what is answered.
+                let before = if errand.alive.load(Ordering::Acquire) {
+                    if self.told.len() >= HOSTS_MAX && !self.told.contains_key(&errand.host) {
+                        // Hosts invent identifiers. Who is forgotten is told once more.
+                        self.told.clear();
+                    }
+                    self.told.insert(errand.host, self.losses)
+                } else {
+                    self.told.get(&errand.host).copied()
+                };
                 before.unwrap_or_default().min(known)
             }
             None => known,
@@ -134,7 +143,7 @@ const HOSTS_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64};
     use std::sync::{Arc, Barrier, mpsc};
     use std::thread;
 
@@ -144,6 +153,16 @@ mod tests {
 
     const FIRST: HostId = [1; 16];
     const SECOND: HostId = [2; 16];
+
+    /// On behalf of a host that is connected.
+    fn of(host: HostId) -> Errand<'static> {
+        static ALIVE: AtomicBool = AtomicBool::new(true);
+        Errand {
+            host,
+            durable: false,
+            alive: &ALIVE,
+        }
+    }
 
     fn lost() -> io::Result<()> {
         Err(Errno::EIO.into())
@@ -156,18 +175,38 @@ mod tests {
     #[test]
     fn a_loss_is_told_to_every_host_once() {
         let flushes = Flushes::default();
-        assert!(flushes.flush(Some(&FIRST), saved).is_ok());
-        let error = flushes.flush(Some(&FIRST), lost).unwrap_err();
+        assert!(flushes.flush(Some(&of(FIRST)), saved).is_ok());
+        let error = flushes.flush(Some(&of(FIRST)), lost).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(Errno::EIO as i32));
-        assert!(flushes.flush(Some(&FIRST), saved).is_ok());
+        assert!(flushes.flush(Some(&of(FIRST)), saved).is_ok());
         // What it has written may be among it, too.
-        let error = flushes.flush(Some(&SECOND), saved).unwrap_err();
+        let error = flushes.flush(Some(&of(SECOND)), saved).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(Errno::EIO as i32));
-        assert!(flushes.flush(Some(&SECOND), saved).is_ok());
+        assert!(flushes.flush(Some(&of(SECOND)), saved).is_ok());
         // Another one is another one.
-        assert!(flushes.flush(Some(&SECOND), lost).is_err());
-        assert!(flushes.flush(Some(&FIRST), saved).is_err());
-        assert!(flushes.flush(Some(&FIRST), saved).is_ok());
+        assert!(flushes.flush(Some(&of(SECOND)), lost).is_err());
+        assert!(flushes.flush(Some(&of(FIRST)), saved).is_err());
+        assert!(flushes.flush(Some(&of(FIRST)), saved).is_ok());
+    }
+
+    #[test]
+    fn a_host_that_was_cut_off_is_told_once_it_is_back() {
+        let flushes = Flushes::default();
+        let alive = AtomicBool::new(true);
+        let cut_off = Errand {
+            alive: &alive,
+            ..of(FIRST)
+        };
+        let lost_meanwhile = || {
+            alive.store(false, Ordering::Release);
+            lost()
+        };
+        assert!(flushes.flush(Some(&cut_off), lost_meanwhile).is_err());
+        // Nobody heard that; nor what the next one of the old connection is told.
+        assert!(flushes.flush(Some(&cut_off), saved).is_err());
+        assert!(flushes.flush(Some(&of(FIRST)), saved).is_err());
+        assert!(flushes.flush(Some(&of(FIRST)), saved).is_ok());
+        assert!(flushes.flush(Some(&cut_off), saved).is_ok());
     }
 
     #[test]
@@ -175,8 +214,8 @@ mod tests {
         let flushes = Flushes::default();
         assert!(flushes.flush(None, lost).is_err());
         assert!(flushes.flush(None, saved).is_ok());
-        assert!(flushes.flush(Some(&FIRST), saved).is_err());
-        assert!(flushes.flush(Some(&FIRST), saved).is_ok());
+        assert!(flushes.flush(Some(&of(FIRST)), saved).is_err());
+        assert!(flushes.flush(Some(&of(FIRST)), saved).is_ok());
     }
 
     #[test]
@@ -184,7 +223,7 @@ mod tests {
         let flushes = Flushes::default();
         assert!(flushes.flush(None, lost).is_err());
         for id in 0..3 * HOSTS_MAX as u128 {
-            assert!(flushes.flush(Some(&id.to_le_bytes()), saved).is_err());
+            assert!(flushes.flush(Some(&of(id.to_le_bytes())), saved).is_err());
         }
         assert!(flushes.lock().told.len() <= HOSTS_MAX);
     }
@@ -198,7 +237,7 @@ mod tests {
         let first = {
             let (flushes, synced, go_on) = (flushes.clone(), synced.clone(), go_on.clone());
             thread::spawn(move || {
-                flushes.flush(Some(&FIRST), || {
+                flushes.flush(Some(&of(FIRST)), || {
                     started.send(()).unwrap();
                     go_on.wait();
                     synced.fetch_add(1, Ordering::SeqCst);
@@ -211,7 +250,7 @@ mod tests {
             .map(|_| {
                 let (flushes, synced) = (flushes.clone(), synced.clone());
                 thread::spawn(move || {
-                    flushes.flush(Some(&SECOND), || {
+                    flushes.flush(Some(&of(SECOND)), || {
                         synced.fetch_add(1, Ordering::SeqCst);
                         lost()
                     })
@@ -234,6 +273,6 @@ mod tests {
         let panics = flushes.clone();
         let panicked = thread::spawn(move || panics.flush(None, || panic!("on purpose")));
         assert!(panicked.join().is_err());
-        assert!(flushes.flush(Some(&FIRST), saved).is_ok());
+        assert!(flushes.flush(Some(&of(FIRST)), saved).is_ok());
     }
 }

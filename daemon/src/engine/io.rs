@@ -35,7 +35,7 @@ pub fn execute(
         _ if command.modifies() && namespace.is_read_only() => {
             Err(Status::NAMESPACE_WRITE_PROTECTED.dnr())
         }
-        Command::Flush => namespace.flush(Some(&errand.host)),
+        Command::Flush => namespace.flush(Some(errand)),
         Command::Write { extent, fua } => {
             write(namespace, extent, data).and_then(|()| settle(namespace, *fua, errand))
         }
@@ -127,7 +127,7 @@ fn put(namespace: &Namespace, extent: &Extent, data: &[u8]) -> Result<(), Status
 /// Makes what was written durable, where that takes more than having written it.
 fn settle(namespace: &Namespace, fua: bool, errand: &Errand<'_>) -> Result<(), Status> {
     if (fua || errand.durable) && namespace.character.volatile_cache {
-        namespace.flush(Some(&errand.host))
+        namespace.flush(Some(errand))
     } else {
         Ok(())
     }

@@ -14,9 +14,10 @@ use nvmf_proto::nvm::Geometry;
 use nvmf_proto::status::Status;
 use tracing::{error, warn};
 
+use super::Errand;
 use super::backend::{Backend, Character, DeviceSpec};
 use super::fault::{self, Operation};
-use super::flushes::{Flushes, HostId};
+use super::flushes::Flushes;
 use super::health::{Extent, Health, News};
 use super::ledger::Ledger;
 use crate::identity::NamespaceIds;
@@ -101,16 +102,16 @@ impl Namespace {
         self.character.read_only
     }
 
-    /// Puts everything that was written on stable storage, on behalf of a host or of ourselves.
+    /// Puts everything that was written on stable storage, on a host's errand or on behalf of ourselves.
     ///
     /// # Errors
     /// What the host is told.
-    pub fn flush(&self, host: Option<&HostId>) -> Result<(), Status> {
+    pub fn flush(&self, errand: Option<&Errand<'_>>) -> Result<(), Status> {
         if !self.character.volatile_cache {
             return Ok(());
         }
         let mut synced = Ok(());
-        let flushed = self.flushes.flush(host, || {
+        let flushed = self.flushes.flush(errand, || {
             let sync = self.backend.flush();
             // Of the medium is told what it did, and not who is told of it.
             synced = self.judge(Operation::Flush, sync.as_ref().copied());
