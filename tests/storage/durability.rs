@@ -124,7 +124,15 @@ fn a_host_that_was_told_of_no_cache_need_not_flush_what_comes_later() -> Result 
     ];
     assert_eq!(disk.events(), durable);
 
-    // Once it has looked again it knows better.
+    // An operator's tool has looked again, and what writes has not heard of it.
+    assert!(has_volatile_cache(&mut host)?);
+    let answer = host.io[0].run(write, payload())?;
+    assert!(answer.completion.status.is_success());
+    assert_eq!(disk.events(), durable);
+
+    // Once it has connected again it knows better.
+    drop(host);
+    let mut host = scene.connect(&HostOptions::default())?;
     assert!(has_volatile_cache(&mut host)?);
     let answer = host.io[0].run(write, payload())?;
     assert!(answer.completion.status.is_success());

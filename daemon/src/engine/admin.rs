@@ -352,7 +352,8 @@ impl Session {
                     self.stats.discovery_read();
                 }
                 if command == AdminCommand::Identify(Identify::Controller) {
-                    association.cacheless.store(!cache, Ordering::Relaxed);
+                    // Whoever asks again may be a tool, of which what writes knows nothing.
+                    association.cacheless.fetch_or(!cache, Ordering::Relaxed);
                 }
                 self.queue.complete_read(tag, data);
             }

@@ -68,7 +68,7 @@ pub struct Association {
     /// Whether writes may stay in a volatile cache (feature 06h).
     pub write_cache: AtomicBool,
     /// Whether the host was told that nothing has a volatile cache. It need not flush then, not even
-    /// what came later and has one.
+    /// what came later and has one, as long as it stays connected.
     pub cacheless: AtomicBool,
     /// Errors and counters that log pages report.
     pub record: Arc<Record>,
