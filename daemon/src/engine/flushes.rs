@@ -40,8 +40,18 @@ struct State {
     losses: u64,
     /// The last failure: its kind or number, and its words.
     failure: Option<(Option<i32>, io::ErrorKind, String)>,
-    /// The last loss that each host was told of.
-    told: HashMap<HostId, u64>,
+    /// What each host was told.
+    told: HashMap<HostId, Told>,
+    /// How often any was.
+    telling: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    /// The last loss that it was told of.
+    loss: u64,
+    /// When it was last told anything: the count then.
+    when: u64,
 }
 
 impl Flushes {
@@ -116,15 +126,19 @@ impl State {
             Some(errand) => {
                 // Without a connection nobody hears what is answered.
                 let before = if errand.alive.load(Ordering::Acquire) {
+                    self.telling += 1;
                     if self.told.len() >= HOSTS_MAX && !self.told.contains_key(&errand.host) {
-                        // Hosts invent identifiers. Who is forgotten is told once more.
-                        self.told.clear();
+                        self.forget_one();
                     }
-                    self.told.insert(errand.host, self.losses)
+                    let told = Told {
+                        loss: self.losses,
+                        when: self.telling,
+                    };
+                    self.told.insert(errand.host, told)
                 } else {
                     self.told.get(&errand.host).copied()
                 };
-                before.unwrap_or_default().min(known)
+                before.map_or(0, |it| it.loss).min(known)
             }
             None => known,
         };
@@ -134,6 +148,14 @@ impl State {
                 None => io::Error::new(*kind, words.clone()),
             }),
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Hosts invent identifiers. Who is forgotten is told once more: who has not flushed for longest.
+    fn forget_one(&mut self) {
+        let oldest = self.told.iter().min_by_key(|(_, told)| told.when);
+        if let Some((&oldest, _)) = oldest {
+            self.told.remove(&oldest);
         }
     }
 }
@@ -222,8 +244,13 @@ mod tests {
     fn hosts_that_invent_identifiers_are_not_remembered_without_bound() {
         let flushes = Flushes::default();
         assert!(flushes.flush(None, lost).is_err());
-        for id in 0..3 * HOSTS_MAX as u128 {
+        assert!(flushes.flush(Some(&of([0xff; 16])), saved).is_err());
+        for id in 0..HOSTS_MAX as u128 + 1000 {
             assert!(flushes.flush(Some(&of(id.to_le_bytes())), saved).is_err());
+            // One that is what it says, and flushes now and then, is not told again.
+            if id % 1000 == 0 {
+                assert!(flushes.flush(Some(&of([0xff; 16])), saved).is_ok());
+            }
         }
         assert!(flushes.lock().told.len() <= HOSTS_MAX);
     }
