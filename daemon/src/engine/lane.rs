@@ -68,11 +68,18 @@ pub(super) struct Running<'a> {
 
 impl Lane {
     /// Adds a job.
-    pub(super) fn push(&self, job: Job) {
+    ///
+    /// # Errors
+    /// The job, when the lane is closed.
+    pub(super) fn push(&self, job: Job) -> Result<(), Box<Job>> {
         let touch = Touch::of(&job.task);
         let mut state = self.lock();
+        if state.closed {
+            return Err(Box::new(job));
+        }
         state.waiting.push_back(Waiting { job, touch });
         self.wake(state);
+        Ok(())
     }
 
     /// The next job that can be done, once there is one; `None` when there will be none. Jobs that
@@ -103,7 +110,7 @@ impl Lane {
         self.lock().waiting.len()
     }
 
-    /// No job will be added: the threads end when those that are left have ended.
+    /// No job is added from now on: the threads end when those that are left have ended.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
@@ -219,8 +226,7 @@ impl Touch {
             Command::DatasetManagement { ranges, .. } => {
                 let ranges = nvm::deallocate_ranges(data, *ranges, geometry);
                 // What is wrong with them, its execution says.
-                let ranges = ranges.unwrap_or_default().into_iter();
-                Self::Many(ranges.map(|extent| (Use::Deallocate, extent)).collect())
+                Self::Many(few(Use::Deallocate, ranges.unwrap_or_default()))
             }
             Command::Copy {
                 destination,
@@ -228,9 +234,9 @@ impl Touch {
                 ..
             } => match nvm::copy_ranges(data, *ranges, *destination, geometry) {
                 Ok(plan) => {
-                    let sources = plan.sources.into_iter();
-                    let read = sources.map(|extent| (Use::Read, extent));
-                    Self::Many(read.chain([(Use::Write, plan.destination)]).collect())
+                    let mut uses = few(Use::Read, plan.sources);
+                    uses.push((Use::Write, plan.destination));
+                    Self::Many(uses)
                 }
                 Err(_) => Self::Nothing,
             },
@@ -252,6 +258,21 @@ impl Touch {
     }
 }
 
+/// The use of these extents. Of many it is that of all from the first block to the last: some wait then that
+/// need not, but who holds the lane's lock compares few with few.
+fn few(used: Use, mut extents: Vec<Extent>) -> Vec<(Use, Extent)> {
+    extents.retain(|it| it.blocks != 0);
+    if extents.len() > EXTENTS_MAX {
+        let first = extents.iter().map(|it| it.lba).min().unwrap_or_default();
+        let end = extents.iter().map(|it| it.lba + it.blocks).max();
+        extents = vec![Extent {
+            lba: first,
+            blocks: end.unwrap_or_default() - first,
+        }];
+    }
+    extents.into_iter().map(|extent| (used, extent)).collect()
+}
+
 fn meet((ours, a): &(Use, Extent), (theirs, b): &(Use, Extent)) -> bool {
     let harmless = match (ours, theirs) {
         (Use::Read, Use::Read | Use::Deallocate) | (Use::Deallocate, Use::Read) => true,
@@ -264,6 +285,9 @@ fn meet((ours, a): &(Use, Extent), (theirs, b): &(Use, Extent)) -> bool {
 /// Jobs that are looked at for one that can overtake those before it: what that costs is bounded, also if
 /// hosts write the same blocks again and again.
 const LOOK: usize = 256;
+
+/// Extents of one job that are looked at one by one.
+const EXTENTS_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests;

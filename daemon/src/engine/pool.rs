@@ -199,33 +199,42 @@ impl Pool {
 
     /// Queues a job.
     pub fn submit(&self, job: Job) -> Submitted {
-        let lanes = self.lanes();
-        // Without any, the last connection is gone, and nobody waits for an answer.
-        let Some(lanes) = lanes.as_ref() else {
-            return Submitted::Queued;
+        let lane = {
+            let lanes = self.lanes();
+            // Without any, the last connection is gone, and nobody waits for an answer.
+            let Some(lanes) = lanes.as_ref() else {
+                return Submitted::Queued;
+            };
+            let lane = match &job.task {
+                Task::Command { namespace, .. } | Task::Fused { namespace, .. } => {
+                    let lane = lanes.namespaces.get(&lane_of(namespace));
+                    lane.map(|(lane, _)| lane)
+                }
+                Task::FlushAll(_) => Some(&lanes.flush),
+            };
+            lane.map(|lane| Arc::clone(&lane.0))
         };
-        let lane = match &job.task {
-            Task::Command { namespace, .. } | Task::Fused { namespace, .. } => {
-                let lane = lanes.namespaces.get(&lane_of(namespace));
-                lane.map(|(lane, _)| lane)
-            }
-            Task::FlushAll(_) => Some(&lanes.flush),
+        // Others find their lanes meanwhile. One that was retired since says so.
+        let pushed = match lane {
+            Some(lane) => lane.push(job),
+            None => Err(Box::new(job)),
         };
-        match lane {
-            Some(lane) => {
-                lane.0.push(job);
-                Submitted::Queued
-            }
-            None => Submitted::NamespaceGone(Box::new(job)),
+        match pushed {
+            Ok(()) => Submitted::Queued,
+            Err(job) => Submitted::NamespaceGone(job),
         }
     }
 
     /// Jobs that no thread has taken up.
     pub fn waiting(&self) -> usize {
-        self.lanes().as_ref().map_or(0, |lanes| {
-            let namespaces = lanes.namespaces.values();
-            let waiting: usize = namespaces.map(|(lane, _)| lane.0.waiting()).sum();
-            waiting + lanes.flush.0.waiting()
+        self.all_lanes().iter().map(|lane| lane.waiting()).sum()
+    }
+
+    fn all_lanes(&self) -> Vec<Arc<Lane>> {
+        self.lanes().as_ref().map_or_else(Vec::new, |lanes| {
+            let namespaces = lanes.namespaces.values().map(|(lane, _)| lane);
+            let all = namespaces.chain([&lanes.flush]);
+            all.map(|lane| Arc::clone(&lane.0)).collect()
         })
     }
 

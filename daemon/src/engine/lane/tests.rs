@@ -32,7 +32,13 @@ impl Bench {
     /// Adds a command, known by `token`.
     fn push(&self, token: usize, command: Command, data: Vec<u8>) -> Arc<AtomicBool> {
         let alive = Arc::new(AtomicBool::new(true));
-        self.lane.push(Job {
+        let job = self.job(token, command, data, &alive);
+        assert!(self.lane.push(job).is_ok());
+        alive
+    }
+
+    fn job(&self, token: usize, command: Command, data: Vec<u8>, alive: &Arc<AtomicBool>) -> Job {
+        Job {
             connection: ConnectionId {
                 reactor: 0,
                 token,
@@ -40,7 +46,7 @@ impl Bench {
             },
             tag: None,
             host: [7; 16],
-            alive: Arc::clone(&alive),
+            alive: Arc::clone(alive),
             life: Arc::default(),
             task: Task::Command {
                 namespace: Arc::clone(&self.namespace),
@@ -48,8 +54,7 @@ impl Bench {
                 data,
                 durable: false,
             },
-        });
-        alive
+        }
     }
 
     fn write(&self, token: usize, lba: u64, blocks: u64) -> Arc<AtomicBool> {
@@ -122,6 +127,72 @@ fn reads_wait_for_no_reads_and_for_no_deallocation() {
     assert!(!it.has_one());
 }
 
+/// A Dataset Management of one block from each of these.
+fn deallocation(blocks: &[u32]) -> (Command, Vec<u8>) {
+    let range = |lba: &u32| {
+        let mut range = [0; 16];
+        range[4] = 1;
+        range[8..12].copy_from_slice(&lba.to_le_bytes());
+        range
+    };
+    let command = Command::DatasetManagement {
+        ranges: blocks.len().try_into().unwrap(),
+        deallocate: true,
+    };
+    (command, blocks.iter().flat_map(range).collect())
+}
+
+#[test]
+fn of_few_ranges_each_is_looked_at_and_of_many_the_whole() {
+    let it = Bench::new();
+    let (command, data) = deallocation(&[10, 20]);
+    it.push(1, command, data);
+    let (_, _deallocating) = it.take();
+    it.write(2, 15, 1);
+    assert_eq!(it.take().0, 2);
+
+    let many: Vec<_> = (0..256).map(|at| 1000 + 2 * at).collect();
+    let (command, data) = deallocation(&many);
+    let touch = Touch::of_command(&command, &data, &it.namespace.geometry);
+    assert!(touch.uses().len() <= EXTENTS_MAX);
+    it.push(3, command, data);
+    let (_, deallocating) = it.take();
+    // Before the first, behind the last, and one between two.
+    it.write(4, 999, 1);
+    assert_eq!(it.take().0, 4);
+    it.write(5, 1511, 1);
+    assert_eq!(it.take().0, 5);
+    it.write(6, 1001, 1);
+    assert!(!it.has_one());
+    drop(deallocating);
+    assert_eq!(it.take().0, 6);
+}
+
+#[test]
+fn of_a_copy_with_many_sources_the_whole_and_the_destination_are_looked_at() {
+    let it = Bench::new();
+    // One block each, every second from 0.
+    let mut sources = vec![0; 32 * 128];
+    for (source, lba) in sources.chunks_mut(32).zip((0_u8..).step_by(2)) {
+        source[8] = lba;
+    }
+    let copy = Command::Copy {
+        destination: 1000,
+        ranges: 128,
+        fua: false,
+    };
+    let touch = Touch::of_command(&copy, &sources, &it.namespace.geometry);
+    assert!(touch.uses().len() <= EXTENTS_MAX + 1);
+    for (lba, waits) in [(1, true), (300, false), (1127, true), (1128, false)] {
+        it.push(1, copy, sources.clone());
+        let (_, copying) = it.take();
+        it.write(2, lba, 1);
+        assert_eq!(!it.has_one(), waits, "{lba}");
+        drop(copying);
+        assert_eq!(it.take().0, 2);
+    }
+}
+
 #[test]
 fn a_copy_waits_for_its_sources_and_its_destination() {
     let it = Bench::new();
@@ -156,6 +227,16 @@ fn what_nobody_waits_for_is_dropped_and_keeps_nobody() {
     assert_eq!(it.take().0, 3);
     drop(hangs);
     assert_eq!(it.lane.waiting(), 0);
+}
+
+#[test]
+fn a_closed_lane_takes_nothing() {
+    let it = Bench::new();
+    it.lane.close();
+    let job = it.job(1, Command::Flush, Vec::new(), &Arc::default());
+    let refused = it.lane.push(job).unwrap_err();
+    assert_eq!(refused.connection.token, 1);
+    assert!(it.lane.take().is_none());
 }
 
 #[test]
