@@ -37,6 +37,8 @@ fn what_waits_behind_a_disk_that_hangs_is_never_applied_once_its_connection_is_l
     scene.await_waiting(1);
     drop(host);
     scene.await_nobody();
+    // It goes at once, with the memory that it holds, although no thread can look at it.
+    scene.await_waiting(0);
     disk.release();
     let mut host = scene.connect(&HostOptions::default())?;
     assert!(host.io[0].write(1008, vec![3; PIECE])?.is_success());

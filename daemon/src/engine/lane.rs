@@ -105,6 +105,21 @@ impl Lane {
         }
     }
 
+    /// Drops the jobs that nobody waits for, with what they hold, also when no thread comes to look.
+    pub(super) fn sweep(&self) {
+        let mut state = self.lock();
+        let is_wanted = |it: &Waiting| it.job.alive.load(Ordering::Acquire);
+        if state.waiting.iter().all(is_wanted) {
+            return;
+        }
+        let waiting = std::mem::take(&mut state.waiting);
+        let (wanted, _dropped): (VecDeque<_>, VecDeque<_>) =
+            waiting.into_iter().partition(is_wanted);
+        state.waiting = wanted;
+        // What waited for them need not any more. They go once the lock is free.
+        self.wake(state);
+    }
+
     /// Jobs that no thread has taken.
     pub(super) fn waiting(&self) -> usize {
         self.lock().waiting.len()

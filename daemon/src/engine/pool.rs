@@ -2,8 +2,9 @@
 //!
 //! A job whose connection has ended before it began is dropped: what a host did not live to see
 //! acknowledged is not applied later. One that has begun ends, its answer finds nobody, and what came
-//! later for the same blocks waits for it (`lane`). How many jobs wait is bounded by what each session
-//! lets its host have outstanding.
+//! later for the same blocks waits for it (`lane`). What waits goes with its connection, even when all
+//! threads hang ([`Pool::sweep`]). How many jobs wait is bounded by what each session lets its host have
+//! outstanding.
 
 #![forbid(unsafe_code)]
 
@@ -228,6 +229,14 @@ impl Pool {
     /// Jobs that no thread has taken up.
     pub fn waiting(&self) -> usize {
         self.all_lanes().iter().map(|lane| lane.waiting()).sum()
+    }
+
+    /// Drops the jobs of connections that have ended, with the memory that they hold: the threads
+    /// would, but all of a lane can hang in its disk.
+    pub fn sweep(&self) {
+        for lane in self.all_lanes() {
+            lane.sweep();
+        }
     }
 
     fn all_lanes(&self) -> Vec<Arc<Lane>> {

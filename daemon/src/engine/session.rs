@@ -475,6 +475,9 @@ impl Session {
             if let Some(funds) = self.funds.take() {
                 self.life.left.get_or_init(|| funds);
             }
+            if self.jobs != 0 {
+                turn.shared.pool.sweep();
+            }
             let (registry, association) = (&turn.shared.registry, &self.association);
             match &self.role {
                 Role::Admin(_) => {

@@ -230,6 +230,22 @@ fn what_nobody_waits_for_is_dropped_and_keeps_nobody() {
 }
 
 #[test]
+fn what_nobody_waits_for_is_dropped_without_a_thread() {
+    let it = Bench::new();
+    it.write(1, 0, 8);
+    let (_, _hangs) = it.take();
+    let lost: Vec<_> = (0..3).map(|_| it.write(2, 0, 16)).collect();
+    it.write(3, 0, 1);
+    for one in &lost {
+        one.store(false, Ordering::Release);
+    }
+    it.lane.sweep();
+    assert_eq!(it.lane.waiting(), 1);
+    // Nothing of them is left: whoever lost them has the last.
+    assert!(lost.iter().all(|one| Arc::strong_count(one) == 1));
+}
+
+#[test]
 fn a_closed_lane_takes_nothing() {
     let it = Bench::new();
     it.lane.close();
