@@ -2,6 +2,7 @@
 //! released, and remembers in which order it was asked for what.
 
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -157,15 +158,22 @@ impl Backend for Injected {
         self.perform(Operation::Write, offset, || self.ram.write(offset, data))
     }
 
-    fn write_zeroes(&self, offset: u64, length: u64, may_deallocate: bool) -> io::Result<()> {
+    fn write_zeroes(
+        &self,
+        offset: u64,
+        length: u64,
+        may_deallocate: bool,
+        wanted: &AtomicBool,
+    ) -> io::Result<()> {
         self.perform(Operation::Write, offset, || {
-            self.ram.write_zeroes(offset, length, may_deallocate)
+            self.ram
+                .write_zeroes(offset, length, may_deallocate, wanted)
         })
     }
 
-    fn deallocate(&self, offset: u64, length: u64) -> io::Result<()> {
+    fn deallocate(&self, offset: u64, length: u64, wanted: &AtomicBool) -> io::Result<()> {
         self.perform(Operation::Write, offset, || {
-            self.ram.deallocate(offset, length)
+            self.ram.deallocate(offset, length, wanted)
         })
     }
 

@@ -44,7 +44,7 @@ pub fn execute(
             extent,
             deallocate,
             fua,
-        } => write_zeroes(namespace, extent, *deallocate)
+        } => write_zeroes(namespace, extent, *deallocate, alive)
             .and_then(|()| settle(namespace, *fua, errand)),
         Command::DatasetManagement {
             deallocate: false, ..
@@ -149,11 +149,19 @@ fn compare(namespace: &Namespace, extent: &Extent, expected: &[u8]) -> Result<()
     Ok(())
 }
 
-fn write_zeroes(namespace: &Namespace, extent: &Extent, deallocate: bool) -> Result<(), Status> {
+fn write_zeroes(
+    namespace: &Namespace,
+    extent: &Extent,
+    deallocate: bool,
+    alive: &AtomicBool,
+) -> Result<(), Status> {
     let geometry = &namespace.geometry;
     let _shared = namespace.gate.read();
     let (offset, bytes) = (extent.offset(geometry), extent.bytes(geometry));
-    let zeroed = namespace.backend.write_zeroes(offset, bytes, deallocate);
+    still(alive)?;
+    let zeroed = namespace
+        .backend
+        .write_zeroes(offset, bytes, deallocate, alive);
     changed(namespace, &zeroed)
 }
 
@@ -169,9 +177,10 @@ fn deallocate(
         still(alive)?;
         let _shared = namespace.gate.read();
         // In one piece: what it costs is bounded by what is stored there, not by its length.
-        let freed = namespace
-            .backend
-            .deallocate(extent.offset(geometry), extent.bytes(geometry));
+        let freed =
+            namespace
+                .backend
+                .deallocate(extent.offset(geometry), extent.bytes(geometry), alive);
         changed(namespace, &freed)?;
     }
     Ok(())

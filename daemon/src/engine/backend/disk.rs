@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use nix::errno::Errno;
 
@@ -62,13 +63,19 @@ impl Backend for Disk {
         self.medium.write(offset, data)
     }
 
-    fn write_zeroes(&self, offset: u64, length: u64, may_deallocate: bool) -> io::Result<()> {
+    fn write_zeroes(
+        &self,
+        offset: u64,
+        length: u64,
+        may_deallocate: bool,
+        _wanted: &AtomicBool,
+    ) -> io::Result<()> {
         self.medium.zero(offset, length, |disk| {
             os::zero_disk(disk, offset, length, may_deallocate)
         })
     }
 
-    fn deallocate(&self, offset: u64, length: u64) -> io::Result<()> {
+    fn deallocate(&self, offset: u64, length: u64, _wanted: &AtomicBool) -> io::Result<()> {
         self.medium.changeable(offset, length)?;
         if self.facts.can_deallocate && length != 0 {
             os::discard(self.medium.file(), offset, length)?;
@@ -212,7 +219,7 @@ mod tests {
         );
         model::check_bounds(&opened);
         let result = runner.run(&model::ops(), |ops| {
-            opened.write_zeroes(0, model::SIZE as u64, true)?;
+            opened.write_zeroes(0, model::SIZE as u64, true, &model::WANTED)?;
             model::check(&opened, ops);
             Ok(())
         });

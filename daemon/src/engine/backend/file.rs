@@ -9,6 +9,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::AtomicBool;
 
 use super::opened::Locked;
 use super::{BLOCK_SIZE, Backend, Character, Facts, Geometry, Kind, length_of, within, writable};
@@ -58,7 +59,13 @@ impl Backend for Image {
         self.medium.write(offset, data)
     }
 
-    fn write_zeroes(&self, offset: u64, length: u64, may_deallocate: bool) -> io::Result<()> {
+    fn write_zeroes(
+        &self,
+        offset: u64,
+        length: u64,
+        may_deallocate: bool,
+        _wanted: &AtomicBool,
+    ) -> io::Result<()> {
         self.medium.zero(offset, length, |file| {
             if may_deallocate && self.facts.can_deallocate {
                 os::punch(file, offset, length)
@@ -68,7 +75,7 @@ impl Backend for Image {
         })
     }
 
-    fn deallocate(&self, offset: u64, length: u64) -> io::Result<()> {
+    fn deallocate(&self, offset: u64, length: u64, _wanted: &AtomicBool) -> io::Result<()> {
         self.medium.changeable(offset, length)?;
         if self.facts.can_deallocate && length != 0 {
             os::punch(self.medium.file(), offset, length)?;
@@ -219,8 +226,8 @@ mod tests {
         is_cut_off(image.read(2048, &mut [0; 512]));
         // Nor is it made long again, with zeroes where something was.
         is_cut_off(image.write(2048, &[1; 512]));
-        is_cut_off(image.write_zeroes(1024, 512, true));
-        is_cut_off(image.deallocate(512, 1024));
+        is_cut_off(image.write_zeroes(1024, 512, true, &model::WANTED));
+        is_cut_off(image.deallocate(512, 1024, &model::WANTED));
         assert_eq!(fs::metadata(file.path()).unwrap().len(), 1024);
         assert!(image.write(512, &[1; 512]).is_ok());
         file.as_file().set_len(4096).unwrap();
@@ -235,8 +242,10 @@ mod tests {
         image.write(0, &[1; 1 << 20]).unwrap();
         image.flush().unwrap();
         let before = fs::metadata(file.path()).unwrap().blocks();
-        image.deallocate(0, 1 << 19).unwrap();
-        image.write_zeroes(1 << 19, 1 << 19, true).unwrap();
+        image.deallocate(0, 1 << 19, &model::WANTED).unwrap();
+        image
+            .write_zeroes(1 << 19, 1 << 19, true, &model::WANTED)
+            .unwrap();
         image.flush().unwrap();
         let after = fs::metadata(file.path()).unwrap();
         assert_eq!(after.len(), 1 << 20);

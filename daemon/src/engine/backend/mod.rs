@@ -3,7 +3,8 @@
 //! A backend never sees a PDU, a queue or a host, and knows nothing of NVMe but blocks. Its caller
 //! checks every range against [`Backend::geometry`] first; a backend refuses what lies outside
 //! all the same, with an error. All methods take `&self`: many queues use one backend at a time,
-//! and two overlapping requests in flight have no order, as NVMe has it.
+//! and two overlapping requests in flight have no order, as NVMe has it. Those whose `wanted` was cleared
+//! change nothing any more on a medium that does not sleep: nothing else keeps them from coming late.
 //!
 //! [`ram`] answers at once; [`mod@file`] and [`disk`] may sleep and belong on the I/O pool, which
 //! [`Character::blocking`] says. Who may look at paths opens devices ([`open`]); who serves them may be
@@ -16,6 +17,7 @@ use std::fs::FileType;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 pub use facts::{Facts, Kind, PartsError, from_parts};
 pub use nvmf_proto::nvm::Geometry;
@@ -51,19 +53,26 @@ pub trait Backend: Send + Sync {
     /// As [`Self::read`]; the range then holds old and new data in an unknown mixture.
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
 
-    /// Makes the range read as zeroes. The space may be given back only if `may_deallocate`.
+    /// Makes the range read as zeroes. The space may be given back only if `may_deallocate`. Once `wanted` is
+    /// cleared it may end before that is done.
     ///
     /// # Errors
     /// As [`Self::write`].
-    fn write_zeroes(&self, offset: u64, length: u64, may_deallocate: bool) -> io::Result<()>;
+    fn write_zeroes(
+        &self,
+        offset: u64,
+        length: u64,
+        may_deallocate: bool,
+        wanted: &AtomicBool,
+    ) -> io::Result<()>;
 
     /// Gives the range's space back, as far as the medium can: advice, so that a medium that
     /// cannot is no error. The range reads as zeroes afterwards only if
-    /// [`Character::zeroes_after_deallocate`].
+    /// [`Character::zeroes_after_deallocate`], and if `wanted` is not cleared meanwhile.
     ///
     /// # Errors
     /// As [`Self::write`].
-    fn deallocate(&self, offset: u64, length: u64) -> io::Result<()>;
+    fn deallocate(&self, offset: u64, length: u64, wanted: &AtomicBool) -> io::Result<()>;
 
     /// Puts all writes that have returned on stable storage before it returns.
     ///

@@ -2,12 +2,17 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::atomic::AtomicBool;
+
 use proptest::prelude::*;
 
 use super::Backend;
 
 /// Bytes of the storage to test: over four RAM chunks and a bit, so that ranges cross borders.
 pub(super) const SIZE: usize = (4 << 16) + 3 * 512;
+
+/// Of requests that are not given up.
+pub(super) static WANTED: AtomicBool = AtomicBool::new(true);
 
 /// One request.
 #[derive(Debug, Clone)]
@@ -47,12 +52,14 @@ pub(super) fn check(backend: &dyn Backend, ops: Vec<Op>) {
             Op::Zeroes(offset, length, may_deallocate) => {
                 model[offset..offset + length].fill(0);
                 backend
-                    .write_zeroes(offset as u64, length as u64, may_deallocate)
+                    .write_zeroes(offset as u64, length as u64, may_deallocate, &WANTED)
                     .unwrap();
             }
             Op::Deallocate(offset, length) => {
                 model[offset..offset + length].fill(0);
-                backend.deallocate(offset as u64, length as u64).unwrap();
+                backend
+                    .deallocate(offset as u64, length as u64, &WANTED)
+                    .unwrap();
             }
             Op::Read(offset, length) => {
                 backend.read(offset as u64, &mut data[..length]).unwrap();
@@ -72,12 +79,20 @@ pub(super) fn check_bounds(backend: &dyn Backend) {
         let mut buffer = vec![0; length];
         assert!(backend.read(offset, &mut buffer).is_err());
         assert!(backend.write(offset, &buffer).is_err());
-        assert!(backend.write_zeroes(offset, length as u64, true).is_err());
-        assert!(backend.write_zeroes(offset, length as u64, false).is_err());
-        assert!(backend.deallocate(offset, length as u64).is_err());
+        assert!(
+            backend
+                .write_zeroes(offset, length as u64, true, &WANTED)
+                .is_err()
+        );
+        assert!(
+            backend
+                .write_zeroes(offset, length as u64, false, &WANTED)
+                .is_err()
+        );
+        assert!(backend.deallocate(offset, length as u64, &WANTED).is_err());
     }
-    assert!(backend.write_zeroes(512, u64::MAX, false).is_err());
-    assert!(backend.deallocate(0, u64::MAX).is_err());
+    assert!(backend.write_zeroes(512, u64::MAX, false, &WANTED).is_err());
+    assert!(backend.deallocate(0, u64::MAX, &WANTED).is_err());
     assert!(backend.read(size, &mut []).is_ok());
-    assert!(backend.deallocate(size, 0).is_ok());
+    assert!(backend.deallocate(size, 0, &WANTED).is_ok());
 }

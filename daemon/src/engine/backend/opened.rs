@@ -295,7 +295,7 @@ impl From<OwnedFd> for Locked {
 
 #[cfg(test)]
 mod tests {
-    use super::super::from_parts;
+    use super::super::{from_parts, model};
     use super::*;
 
     fn sized(bytes: u64) -> tempfile::NamedTempFile {
@@ -412,8 +412,8 @@ mod tests {
             assert!(backend.character().read_only);
             let refusals = [
                 backend.write(0, &[1; 512]),
-                backend.write_zeroes(0, 512, true),
-                backend.deallocate(0, 512),
+                backend.write_zeroes(0, 512, true, &model::WANTED),
+                backend.deallocate(0, 512, &model::WANTED),
             ];
             for refusal in refusals {
                 let kind = refusal.unwrap_err().kind();

@@ -3,7 +3,8 @@
 //! The disk is cut into chunks; a chunk that was never written, or was deallocated since, costs
 //! nothing. Chunks live in hash maps with a lock each, so that queues meet only when they use the
 //! same map. A chunk changes under its map's write lock: a reader sees all of a write within one
-//! chunk or nothing of it. No memory left is an error of the write, not the end of the daemon, as
+//! chunk or nothing of it. What frees or zeroes looks under that lock whether it is still wanted: so it
+//! never undoes a write that came after it was given up. No memory left is an error of the write, not the end of the daemon, as
 //! far as the system says no before it kills.
 
 #![forbid(unsafe_code)]
@@ -11,7 +12,7 @@
 use std::collections::{HashMap, TryReserveError};
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::{BLOCK_SIZE, Backend, Character, Geometry, length_of, within, writable};
@@ -71,7 +72,8 @@ impl Ram {
         contents.largest.fetch_max(size.0, Ordering::Relaxed);
         if size.0 < self.size.0 {
             // Within the size that it had.
-            let _ = self.clear(size.0, self.size.0 - size.0);
+            let wanted = AtomicBool::new(true);
+            let _ = self.clear(size.0, self.size.0 - size.0, &wanted);
         }
         Self {
             size,
@@ -107,7 +109,7 @@ impl Ram {
     }
 
     /// Zeroes a range: whole chunks are freed, the rest is overwritten where there is something.
-    fn clear(&self, offset: u64, length: u64) -> io::Result<()> {
+    fn clear(&self, offset: u64, length: u64, wanted: &AtomicBool) -> io::Result<()> {
         within(self.size.0, offset, length)?;
         let end = offset + length;
         // The last chunk may be cut short by the disk's end and is whole all the same.
@@ -118,35 +120,55 @@ impl Ram {
         };
         let whole = offset.div_ceil(CHUNK)..cut;
         if whole.is_empty() {
-            self.blank(offset, length);
+            self.blank(offset, length, wanted);
         } else {
             let (from, to) = (whole.start * CHUNK, whole.end * CHUNK);
-            self.blank(offset, from - offset);
-            self.free(whole);
-            self.blank(to, end.saturating_sub(to));
+            self.blank(offset, from - offset, wanted);
+            self.free(whole, wanted);
+            self.blank(to, end.saturating_sub(to), wanted);
         }
         Ok(())
     }
 
-    fn blank(&self, offset: u64, length: u64) {
+    /// The lock of a shard, for what is undone there if it is still wanted. Looked at under the lock: who
+    /// came after it was given up comes after this, or has been here.
+    fn exclusive_if<'a>(
+        shard: &'a RwLock<Chunks>,
+        wanted: &AtomicBool,
+    ) -> Option<RwLockWriteGuard<'a, Chunks>> {
+        let chunks = Self::exclusive(shard);
+        wanted.load(Ordering::Acquire).then_some(chunks)
+    }
+
+    fn blank(&self, offset: u64, length: u64, wanted: &AtomicBool) {
         for piece in pieces(offset, length) {
-            if let Some(data) = Self::exclusive(self.shard(piece.chunk)).get_mut(&piece.chunk) {
+            let Some(mut chunks) = Self::exclusive_if(self.shard(piece.chunk), wanted) else {
+                return;
+            };
+            if let Some(data) = chunks.get_mut(&piece.chunk) {
                 data[piece.within()].fill(0);
             }
         }
     }
 
     /// Frees chunks, in time that the range or what is written bounds, whichever is less.
-    fn free(&self, chunks: Range<u64>) {
+    fn free(&self, chunks: Range<u64>, wanted: &AtomicBool) {
         let count = chunks.end - chunks.start;
         if count <= SHARDS {
             for chunk in chunks {
-                let _freed = Self::exclusive(self.shard(chunk)).remove(&chunk);
+                let Some(mut map) = Self::exclusive_if(self.shard(chunk), wanted) else {
+                    return;
+                };
+                let freed = map.remove(&chunk);
+                drop(map);
+                drop(freed);
             }
             return;
         }
         for (shard, first) in self.contents.shards.iter().zip(0..) {
-            let mut map = Self::exclusive(shard);
+            let Some(mut map) = Self::exclusive_if(shard, wanted) else {
+                return;
+            };
             if count / SHARDS < map.len() as u64 {
                 let skipped = (SHARDS + first - chunks.start % SHARDS) % SHARDS;
                 let mut chunk = chunks.start + skipped;
@@ -213,15 +235,21 @@ impl Backend for Ram {
         Ok(())
     }
 
-    fn write_zeroes(&self, offset: u64, length: u64, _may_deallocate: bool) -> io::Result<()> {
+    fn write_zeroes(
+        &self,
+        offset: u64,
+        length: u64,
+        _may_deallocate: bool,
+        wanted: &AtomicBool,
+    ) -> io::Result<()> {
         writable(self.read_only)?;
         // Chunks that are all zeroes are not kept, allocated or not: nobody can tell.
-        self.clear(offset, length)
+        self.clear(offset, length, wanted)
     }
 
-    fn deallocate(&self, offset: u64, length: u64) -> io::Result<()> {
+    fn deallocate(&self, offset: u64, length: u64, wanted: &AtomicBool) -> io::Result<()> {
         writable(self.read_only)?;
-        self.clear(offset, length)
+        self.clear(offset, length, wanted)
     }
 
     fn flush(&self) -> io::Result<()> {
@@ -296,7 +324,7 @@ pub(super) const PAGE: u32 = 4096;
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::model;
+    use super::super::model::{self, WANTED};
     use super::*;
 
     fn ram(bytes: u64) -> Ram {
@@ -337,7 +365,7 @@ mod tests {
         large.write(CHUNK + 512, &[2; 512]).unwrap();
         large.write(3 * CHUNK, &[3; 512]).unwrap();
         // Who still has the smaller one frees no more than its own.
-        small.deallocate(0, CHUNK + 512).unwrap();
+        small.deallocate(0, CHUNK + 512, &WANTED).unwrap();
         assert_eq!(read(&large, CHUNK, 1024), [[0; 512], [2; 512]].concat());
         let cut = large.resized(size(2 * CHUNK));
         assert_eq!(read(&cut, CHUNK + 512, 512), [2; 512]);
@@ -347,12 +375,44 @@ mod tests {
     }
 
     #[test]
+    fn what_is_given_up_undoes_nothing_that_is_written_since() {
+        let ram = ram(4 << 50);
+        // Some of a chunk, few chunks, and many.
+        for (offset, length) in [(512, 512), (CHUNK, 8 * CHUNK), (0, 1 << 50)] {
+            let wanted = AtomicBool::new(true);
+            let at = offset + length - 512;
+            ram.write(at, &[1; 512]).unwrap();
+            std::thread::scope(|scope| {
+                // It waits for this shard, and is given up meanwhile.
+                let shard = Ram::exclusive(ram.shard(at / CHUNK));
+                let late = [true, false].map(|deallocates| {
+                    let (ram, wanted) = (&ram, &wanted);
+                    scope.spawn(move || match deallocates {
+                        true => ram.deallocate(offset, length, wanted),
+                        false => ram.write_zeroes(offset, length, true, wanted),
+                    })
+                });
+                wanted.store(false, Ordering::Release);
+                drop(shard);
+                ram.write(at, &[2; 512]).unwrap();
+                for late in late {
+                    assert!(late.join().unwrap().is_ok());
+                }
+            });
+            assert_eq!(read(&ram, at, 512), [2; 512]);
+            // Nor one that comes later still.
+            ram.deallocate(offset, length, &wanted).unwrap();
+            assert_eq!(read(&ram, at, 512), [2; 512]);
+        }
+    }
+
+    #[test]
     fn deallocating_everything_ends_at_once_and_frees_everything() {
         let ram = ram(4 << 50);
         for at in [0, 1 << 30, 3 << 50, (4 << 50) - 512] {
             ram.write(at, &[1; 512]).unwrap();
         }
-        ram.deallocate(0, 4 << 50).unwrap();
+        ram.deallocate(0, 4 << 50, &WANTED).unwrap();
         assert_eq!(ram.resident_bytes(), 0);
         assert_eq!(read(&ram, 3 << 50, 512), [0; 512]);
     }
@@ -361,7 +421,8 @@ mod tests {
     fn deallocating_much_of_a_full_disk_frees_just_that() {
         let ram = ram(400 * CHUNK);
         ram.write(0, &vec![1; 400 * CHUNK_BYTES]).unwrap();
-        ram.deallocate(7 * CHUNK + 512, 300 * CHUNK).unwrap();
+        ram.deallocate(7 * CHUNK + 512, 300 * CHUNK, &WANTED)
+            .unwrap();
         assert_eq!(ram.resident_bytes(), 101 * CHUNK);
         let data = read(&ram, 0, 400 * CHUNK_BYTES);
         let zeroed = 7 * CHUNK_BYTES + 512..307 * CHUNK_BYTES + 512;
@@ -376,7 +437,7 @@ mod tests {
     fn the_last_chunk_may_be_short() {
         let ram = ram(CHUNK + 512);
         ram.write(0, &[9; CHUNK_BYTES + 512]).unwrap();
-        ram.write_zeroes(CHUNK, 512, true).unwrap();
+        ram.write_zeroes(CHUNK, 512, true, &WANTED).unwrap();
         assert_eq!(ram.resident_bytes(), CHUNK);
     }
 

@@ -61,14 +61,22 @@ impl Backend for Disk {
         self.health().and_then(|()| self.ram.write(offset, data))
     }
 
-    fn write_zeroes(&self, offset: u64, length: u64, may_deallocate: bool) -> io::Result<()> {
-        self.health()
-            .and_then(|()| self.ram.write_zeroes(offset, length, may_deallocate))
+    fn write_zeroes(
+        &self,
+        offset: u64,
+        length: u64,
+        may_deallocate: bool,
+        wanted: &AtomicBool,
+    ) -> io::Result<()> {
+        self.health().and_then(|()| {
+            self.ram
+                .write_zeroes(offset, length, may_deallocate, wanted)
+        })
     }
 
-    fn deallocate(&self, offset: u64, length: u64) -> io::Result<()> {
+    fn deallocate(&self, offset: u64, length: u64, wanted: &AtomicBool) -> io::Result<()> {
         self.health()
-            .and_then(|()| self.ram.deallocate(offset, length))
+            .and_then(|()| self.ram.deallocate(offset, length, wanted))
     }
 
     fn flush(&self) -> io::Result<()> {
