@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nvmf_proto::connect::Connect;
@@ -25,7 +25,6 @@ use nvmf_proto::sqe::{Data, Sqe};
 use nvmf_proto::status::Status;
 
 use super::namespace::Namespaces;
-use super::pool::{Job, Task};
 use super::session::Session;
 use crate::worker::close::CloseReason;
 use crate::worker::connection::Turn;
@@ -265,16 +264,8 @@ impl Session {
         match namespaces {
             Some(namespaces) => {
                 admin.flush = Flush::Running;
-                // Flushes have a lane of their own, which is always there.
-                let _ = turn.shared.pool.submit(Job {
-                    connection,
-                    tag: None,
-                    host,
-                    // Durable whether or not the host waits for it.
-                    alive: Arc::new(AtomicBool::new(true)),
-                    life: Arc::default(),
-                    task: Task::FlushAll(namespaces),
-                });
+                let pool = &turn.shared.pool;
+                pool.flush_all(connection, host, &namespaces.load());
             }
             None => admin.controller.shutdown_complete(),
         }

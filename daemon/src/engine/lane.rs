@@ -220,7 +220,7 @@ impl Touch {
                 ..
             } => Self::of_command(command, data, &namespace.geometry),
             Task::Fused { extent, .. } => Self::One((Use::Write, *extent)),
-            Task::FlushAll(_) => Self::Nothing,
+            Task::Settle { .. } => Self::Nothing,
         }
     }
 

@@ -14,13 +14,14 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use nvmf_proto::cqe::Completion;
 use nvmf_proto::nvm::{Command, Extent};
 use nvmf_proto::queue::Tag;
 
 use super::flushes::HostId;
 use super::lane::Lane;
 use super::life::Life;
-use super::namespace::{Gate, Namespace, Namespaces, View};
+use super::namespace::{Gate, Namespace, View};
 use super::{Errand, Executed, io as commands};
 use crate::worker::message::{ConnectionId, Message, ReactorHandle};
 
@@ -30,9 +31,6 @@ const DISK_THREADS: usize = 16;
 
 /// Threads for one namespace that does not sleep, whose long commands come here.
 const MEMORY_THREADS: usize = 2;
-
-/// Threads for the flushes of shutdowns.
-const FLUSH_THREADS: usize = 4;
 
 /// Threads of all namespaces together, or one for each if there are more of those.
 const ALL_THREADS: usize = 512;
@@ -64,18 +62,43 @@ pub enum Task {
         /// Whether it ends on stable storage.
         durable: bool,
     },
-    /// Flush everything, for a controller's shutdown.
-    FlushAll(Arc<Namespaces>),
+    /// Flush a namespace for a controller's shutdown.
+    Settle {
+        /// Which.
+        namespace: Arc<Namespace>,
+        /// The shutdown.
+        shutdown: Arc<Shutdown>,
+    },
+}
+
+/// A controller's shutdown, whose connection is told when this goes with the last of its flushes.
+#[derive(Debug)]
+pub struct Shutdown {
+    connection: ConnectionId,
+    reactors: Arc<[ReactorHandle]>,
+}
+
+impl Drop for Shutdown {
+    fn drop(&mut self) {
+        if let Some(reactor) = self.reactors.get(self.connection.reactor) {
+            reactor.send(Message::ShutdownFlushed(self.connection));
+        }
+    }
 }
 
 impl Task {
     /// Whether it is about one of these namespaces.
     pub fn is_on(&self, namespaces: &View) -> bool {
+        let namespace = self.namespace();
+        let served = namespaces.by_nsid(namespace.nsid);
+        served.is_some_and(|it| Arc::ptr_eq(it, namespace))
+    }
+
+    fn namespace(&self) -> &Arc<Namespace> {
         match self {
-            Self::Command { namespace, .. } | Self::Fused { namespace, .. } => namespaces
-                .by_nsid(namespace.nsid)
-                .is_some_and(|it| Arc::ptr_eq(it, namespace)),
-            Self::FlushAll(_) => true,
+            Self::Command { namespace, .. }
+            | Self::Fused { namespace, .. }
+            | Self::Settle { namespace, .. } => namespace,
         }
     }
 }
@@ -85,7 +108,7 @@ impl Task {
 pub struct Job {
     /// The connection that is told.
     pub connection: ConnectionId,
-    /// Its command; `None` of a shutdown's flush.
+    /// Its command, which is answered; `None` of a shutdown's flush.
     pub tag: Option<Tag>,
     /// Its host.
     pub host: HostId,
@@ -110,15 +133,12 @@ pub enum Submitted {
 #[derive(Debug)]
 pub struct Pool {
     reactors: Arc<[ReactorHandle]>,
+    /// None once it has stopped.
     lanes: Mutex<Option<Lanes>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-#[derive(Debug)]
-struct Lanes {
-    flush: Served,
-    namespaces: HashMap<LaneId, (Served, Kept)>,
-}
+type Lanes = HashMap<LaneId, (Served, Kept)>;
 
 /// A lane that threads serve until this goes, and what was left then is done.
 #[derive(Debug)]
@@ -140,15 +160,10 @@ impl Pool {
         reactors: &Arc<[ReactorHandle]>,
         namespaces: &[Arc<Namespace>],
     ) -> io::Result<Self> {
-        let mut threads = Vec::new();
-        let flush = lane("flush", FLUSH_THREADS, reactors, &mut threads)?;
         let pool = Self {
             reactors: Arc::clone(reactors),
-            lanes: Mutex::new(Some(Lanes {
-                flush,
-                namespaces: HashMap::new(),
-            })),
-            threads: Mutex::new(threads),
+            lanes: Mutex::new(Some(Lanes::new())),
+            threads: Mutex::default(),
         };
         pool.add(namespaces)?;
         Ok(pool)
@@ -163,7 +178,7 @@ impl Pool {
         let Some(lanes) = guard.as_mut() else {
             return Ok(());
         };
-        let there = &lanes.namespaces;
+        let there = &*lanes;
         let new: Vec<_> = namespaces
             .iter()
             .filter(|it| !there.contains_key(&lane_of(it)))
@@ -182,7 +197,7 @@ impl Pool {
             let lane = lane(&name, most.min(share), &self.reactors, &mut threads)?;
             made.push((lane_of(namespace), (lane, Arc::clone(&namespace.gate))));
         }
-        lanes.namespaces.extend(made);
+        lanes.extend(made);
         self.threads().append(&mut threads);
         Ok(())
     }
@@ -192,7 +207,7 @@ impl Pool {
     pub fn keep(&self, namespaces: &[Arc<Namespace>]) {
         let kept: HashSet<_> = namespaces.iter().map(lane_of).collect();
         if let Some(lanes) = self.lanes().as_mut() {
-            lanes.namespaces.retain(|lane, _| kept.contains(lane));
+            lanes.retain(|lane, _| kept.contains(lane));
         }
         // Those that have ended by now; nobody waits for a disk that hangs.
         self.threads().retain(|thread| !thread.is_finished());
@@ -206,14 +221,8 @@ impl Pool {
             let Some(lanes) = lanes.as_ref() else {
                 return Submitted::Queued;
             };
-            let lane = match &job.task {
-                Task::Command { namespace, .. } | Task::Fused { namespace, .. } => {
-                    let lane = lanes.namespaces.get(&lane_of(namespace));
-                    lane.map(|(lane, _)| lane)
-                }
-                Task::FlushAll(_) => Some(&lanes.flush),
-            };
-            lane.map(|lane| Arc::clone(&lane.0))
+            let lane = lanes.get(&lane_of(job.task.namespace()));
+            lane.map(|(lane, _)| Arc::clone(&lane.0))
         };
         // Others find their lanes meanwhile. One that was retired since says so.
         let pushed = match lane {
@@ -223,6 +232,32 @@ impl Pool {
         match pushed {
             Ok(()) => Submitted::Queued,
             Err(job) => Submitted::NamespaceGone(job),
+        }
+    }
+
+    /// Flushes these namespaces for a controller's shutdown, each on its own lane: a disk that hangs
+    /// holds up the shutdowns of those who have it. The connection is told by
+    /// [`Message::ShutdownFlushed`].
+    pub fn flush_all(&self, connection: ConnectionId, host: HostId, namespaces: &View) {
+        let shutdown = Arc::new(Shutdown {
+            connection,
+            reactors: Arc::clone(&self.reactors),
+        });
+        let namespaces = namespaces.iter();
+        for namespace in namespaces.filter(|it| it.character.volatile_cache) {
+            // Of one that has just gone there is nothing to wait for.
+            let _ = self.submit(Job {
+                connection,
+                tag: None,
+                host,
+                // Durable whether or not the host waits for it.
+                alive: Arc::new(AtomicBool::new(true)),
+                life: Arc::default(),
+                task: Task::Settle {
+                    namespace: Arc::clone(namespace),
+                    shutdown: Arc::clone(&shutdown),
+                },
+            });
         }
     }
 
@@ -241,9 +276,8 @@ impl Pool {
 
     fn all_lanes(&self) -> Vec<Arc<Lane>> {
         self.lanes().as_ref().map_or_else(Vec::new, |lanes| {
-            let namespaces = lanes.namespaces.values().map(|(lane, _)| lane);
-            let all = namespaces.chain([&lanes.flush]);
-            all.map(|lane| Arc::clone(&lane.0)).collect()
+            let lanes = lanes.values();
+            lanes.map(|(lane, _)| Arc::clone(&lane.0)).collect()
         })
     }
 
@@ -298,14 +332,12 @@ fn serve(lane: &Lane, reactors: &[ReactorHandle]) {
     let mut taken = lane.take();
     while let Some((job, running)) = taken {
         let executed = run(job.task, job.host, &job.alive);
-        let message = match job.tag {
-            Some(tag) => Message::Executed(job.connection, tag, executed),
-            None => Message::ShutdownFlushed(job.connection),
-        };
         // It ends before the host hears of it, whose next command may be of the same blocks.
         taken = running.next();
-        if let Some(reactor) = reactors.get(job.connection.reactor) {
-            reactor.send(message);
+        if let Some(tag) = job.tag
+            && let Some(reactor) = reactors.get(job.connection.reactor)
+        {
+            reactor.send(Message::Executed(job.connection, tag, executed));
         }
         if taken.is_none() {
             taken = lane.take();
@@ -333,15 +365,21 @@ fn run(task: Task, host: HostId, alive: &AtomicBool) -> Executed {
             data,
             durable,
         } => commands::execute_fused(&namespace, &extent, &expected, &data, &errand(durable)),
-        Task::FlushAll(namespaces) => {
-            namespaces.flush_all();
-            Executed::Done(nvmf_proto::cqe::Completion::SUCCESS)
+        Task::Settle {
+            namespace,
+            shutdown,
+        } => {
+            // Told to the log, and to hosts that flush later.
+            let _ = namespace.flush(None);
+            drop(shutdown);
+            Executed::Done(Completion::SUCCESS)
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
     use std::time::{Duration, Instant};
 
     use uuid::Uuid;
@@ -349,8 +387,12 @@ mod tests {
     use super::*;
     use crate::engine::backend::DeviceSpec;
     use crate::engine::backend::ram::{Ram, RamSize};
+    use crate::engine::namespace::Namespaces;
     use crate::identity::NamespaceIds;
 
+    const PATIENCE: Duration = Duration::from_secs(15);
+
+    /// A RAM disk that has a cache to flush.
     fn namespace(nsid: u32) -> Arc<Namespace> {
         let size = RamSize::from_bytes(4096).unwrap();
         let ids = NamespaceIds {
@@ -359,17 +401,23 @@ mod tests {
             eui64: [0; 8],
         };
         let disk = Arc::new(Ram::new(size));
-        Arc::new(Namespace::new(nsid, DeviceSpec::Ram(size), disk, ids))
+        let mut namespace = Namespace::new(nsid, DeviceSpec::Ram(size), disk, ids);
+        namespace.character.volatile_cache = true;
+        Arc::new(namespace)
+    }
+
+    fn connection(token: usize) -> ConnectionId {
+        ConnectionId {
+            reactor: 0,
+            token,
+            generation: 1,
+        }
     }
 
     fn flush(namespace: &Arc<Namespace>) -> Job {
         Job {
-            connection: ConnectionId {
-                reactor: 0,
-                token: 0,
-                generation: 1,
-            },
-            tag: None,
+            connection: connection(0),
+            tag: Some(Tag::from(0)),
             host: [7; 16],
             alive: Arc::new(AtomicBool::new(true)),
             life: Arc::default(),
@@ -391,7 +439,7 @@ mod tests {
         let is_queued = |job| matches!(pool.submit(job), Submitted::Queued);
         assert!(!is_queued(flush(&second)));
         pool.add(&[&first, &second].map(Arc::clone)).unwrap();
-        assert_eq!(pool.threads().len(), FLUSH_THREADS + 2 * MEMORY_THREADS);
+        assert_eq!(pool.threads().len(), 2 * MEMORY_THREADS);
         let gate = first.gate.write();
         let fused = Task::Fused {
             namespace: Arc::clone(&first),
@@ -407,19 +455,61 @@ mod tests {
         assert!(is_queued(job));
         pool.keep(std::slice::from_ref(&second));
         assert!(!is_queued(flush(&first)) && is_queued(flush(&second)));
-        assert!(messages.recv_timeout(Duration::from_secs(15)).is_ok());
+        assert!(messages.recv_timeout(PATIENCE).is_ok());
         // What had been asked for before is done all the same.
         drop(gate);
-        assert!(messages.recv_timeout(Duration::from_secs(15)).is_ok());
+        assert!(messages.recv_timeout(PATIENCE).is_ok());
         let mut found = [0; 512];
         first.backend.read(0, &mut found).unwrap();
         assert_eq!(found, [1; 512]);
-        let deadline = Instant::now() + Duration::from_secs(15);
-        while pool.threads().len() != FLUSH_THREADS + MEMORY_THREADS {
+        let deadline = Instant::now() + PATIENCE;
+        while pool.threads().len() != MEMORY_THREADS {
             assert!(Instant::now() < deadline, "threads without a lane stay");
             pool.keep(std::slice::from_ref(&second));
             std::thread::yield_now();
         }
+        pool.stop();
+    }
+
+    #[test]
+    fn shutdowns_wait_for_their_own_disks() {
+        const MANY: usize = 40;
+        let poll = mio::Poll::new().unwrap();
+        let (handle, messages) = ReactorHandle::new(poll.registry()).unwrap();
+        let [hangs, works] = [1, 2].map(namespace);
+        let all = [&hangs, &works].map(Arc::clone);
+        let pool = Pool::start(&vec![handle].into(), &all).unwrap();
+        let flushed = || match messages.recv_timeout(PATIENCE) {
+            Ok(Message::ShutdownFlushed(id)) => id.token,
+            other => panic!("{other:?}"),
+        };
+        let shut_down = |token, namespaces: &[&Arc<Namespace>]| {
+            let namespaces = Namespaces::new(namespaces.iter().map(|&it| Arc::clone(it)));
+            pool.flush_all(connection(token), [7; 16], &namespaces.load());
+        };
+        let (go_on, released) = mpsc::channel::<()>();
+        let (began, has_begun) = mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                hangs.flushes.flush(None, move || {
+                    began.send(()).unwrap();
+                    let _ = released.recv();
+                    Ok(())
+                })
+            });
+            has_begun.recv().unwrap();
+            for token in 0..MANY {
+                shut_down(token, &[&hangs, &works]);
+            }
+            shut_down(MANY, &[&works]);
+            assert_eq!(flushed(), MANY);
+            shut_down(MANY + 1, &[]);
+            assert_eq!(flushed(), MANY + 1);
+            drop(go_on);
+        });
+        let mut told: Vec<_> = (0..MANY).map(|_| flushed()).collect();
+        told.sort_unstable();
+        assert!(told.into_iter().eq(0..MANY), "each of them, once");
         pool.stop();
     }
 }
