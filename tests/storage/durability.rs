@@ -1,6 +1,7 @@
 //! What is on stable storage when it is answered, and what is remembered of what is not.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nvmf_proto::host::Payload;
@@ -13,7 +14,7 @@ use nvmfd_tests::peer::{Host, HostOptions, Qpair, nvm_sqe};
 
 use crate::injected::Event::{Began, Ended};
 use crate::injected::{Injected, SIZE};
-use crate::scene::{PIECE, Result, Scene, namespace};
+use crate::scene::{PATIENCE, PIECE, Result, Scene, namespace};
 
 /// VWC: byte 525 of Identify Controller, bit 0.
 fn has_volatile_cache(host: &mut Host) -> Result<bool> {
@@ -166,6 +167,34 @@ fn lost_writes_are_told_to_every_host_once_also_to_one_that_was_away() -> Result
     drop(first);
     let mut first = scene.connect(&HostOptions::named(1))?;
     assert!(first.io[0].flush()?.is_success());
+    Ok(())
+}
+
+#[test]
+fn lost_writes_are_told_to_a_host_that_was_cut_off_when_they_were_lost() -> Result {
+    let (scene, disk) = Scene::injected();
+    let mut host = scene.connect(&HostOptions::default())?;
+    assert!(host.io[0].write(0, vec![1; PIECE])?.is_success());
+    disk.hang(Flush, 1);
+    let mut flush = Sqe::new(nvm::FLUSH, 0);
+    flush.nsid = 1.into();
+    host.io[0].submit(flush, Payload::None)?;
+    host.io[0].send_all()?;
+    disk.await_begun(Flush, 1);
+    drop(host);
+    scene.await_nobody();
+    disk.fail(Flush, Errno::EIO);
+    disk.release();
+    let deadline = Instant::now() + PATIENCE;
+    while !disk.events().contains(&Ended(Flush, 0)) {
+        assert!(Instant::now() < deadline, "the flush hangs");
+        std::thread::yield_now();
+    }
+    disk.heal();
+    // Its host sends again what was not answered.
+    let mut host = scene.connect(&HostOptions::default())?;
+    assert_eq!(host.io[0].flush()?, Status::WRITE_FAULT);
+    assert!(host.io[0].flush()?.is_success());
     Ok(())
 }
 
