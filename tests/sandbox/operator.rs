@@ -6,30 +6,9 @@ use nvmfd::control::message::Effect;
 use nvmfd::os::Fence;
 use nvmfd_tests::operator;
 use nvmfd_tests::peer::{Host, HostOptions};
-use nvmfd_tests::target::{Setup, Target, binary};
+use nvmfd_tests::target::{Setup, Target, binary, configuration};
 
 use crate::scene::{Result, poorer, told};
-
-/// What a file needs to be served, without the table that is of interest.
-const FILE: &str = r#"
-[discovery]
-listen = ["127.0.0.1:0"]
-
-[[portal]]
-name = "front"
-listen = ["127.0.0.1:0"]
-
-[[subsystem]]
-nqn = "nqn.2014-08.org.example:vol0"
-mode = "user"
-portals = ["front"]
-allow-any-host = true
-
-[[subsystem.namespace]]
-nsid = 1
-ram = "8m"
-
-"#;
 
 fn confinement(target: &Target) -> nvmfd::confinement::Confinement {
     operator::status(&target.socket()).worker.confinement
@@ -119,7 +98,7 @@ fn what_is_switched_off_is_off_and_said() -> Result {
 
 #[test]
 fn the_file_says_it_and_the_next_start_heeds_it() {
-    let file = |sandbox: &str| format!("{FILE}[sandbox]\n{sandbox}");
+    let file = |sandbox: &str| configuration("ram = \"8m\"", &format!("[sandbox]\n{sandbox}"));
     let setup = Setup {
         config: Some(file("confine = \"off\"\nuser = \"root\"\n")),
         ..Setup::default()

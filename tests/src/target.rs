@@ -29,6 +29,33 @@ const CONFIG: &str = "nvmfd.toml";
 /// What a target may take to start, or to end when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A configuration file that serves [`NQN`] to every host, in user mode: its only namespace has these
+/// keys of storage, and `more` is what follows.
+pub fn configuration(storage: &str, more: &str) -> String {
+    format!(
+        r#"
+[discovery]
+listen = ["127.0.0.1:0"]
+
+[[portal]]
+name = "front"
+listen = ["127.0.0.1:0"]
+
+[[subsystem]]
+nqn = "{NQN}"
+mode = "user"
+portals = ["front"]
+allow-any-host = true
+
+[[subsystem.namespace]]
+nsid = 1
+{storage}
+
+{more}
+"#
+    )
+}
+
 /// How to start a target. What is not said is like FreeBSD's `nvmfd -d -F -g -G ramdisk:64m`.
 #[derive(Clone, Debug)]
 pub struct Setup {

@@ -9,7 +9,7 @@ use nvmf_proto::status::Status;
 use nvmfd::engine::fault::Operation;
 use nvmfd_tests::operator;
 use nvmfd_tests::peer::{Host, HostOptions, Qpair};
-use nvmfd_tests::target::{NQN, Setup, Target};
+use nvmfd_tests::target::{Setup, Target, configuration};
 
 use crate::places::{SmallFileSystem, resize, sparse};
 
@@ -150,30 +150,6 @@ fn a_file_that_was_cut_off_fails_there_and_is_not_made_long_again() -> Result {
     Ok(())
 }
 
-/// A file that serves namespace 1 with this storage.
-fn config(storage: &str) -> String {
-    format!(
-        r#"
-[discovery]
-listen = ["127.0.0.1:0"]
-
-[[portal]]
-name = "front"
-listen = ["127.0.0.1:0"]
-
-[[subsystem]]
-nqn = "{NQN}"
-mode = "user"
-portals = ["front"]
-allow-any-host = true
-
-[[subsystem.namespace]]
-nsid = 1
-{storage}
-"#
-    )
-}
-
 #[test]
 fn a_volatile_write_cache_is_told_where_there_is_one() -> Result {
     let directory = tempfile::tempdir()?;
@@ -186,7 +162,7 @@ fn a_volatile_write_cache_is_told_where_there_is_one() -> Result {
     ];
     let mut target: Option<Target> = None;
     for (storage, present) in expected {
-        let config = config(&storage);
+        let config = configuration(&storage, "");
         match &target {
             Some(target) => drop(target.reload(&config).expect("it is served")),
             None => {
@@ -208,7 +184,7 @@ fn a_volatile_write_cache_is_told_where_there_is_one() -> Result {
 fn a_file_that_was_unlinked_goes_on_until_another_takes_its_place() -> Result {
     let directory = tempfile::tempdir()?;
     let path = sparse(&directory.path().join("disk"), SIZE);
-    let config = config(&format!("path = \"{}\"", path.display()));
+    let config = configuration(&format!("path = \"{}\"", path.display()), "");
     let target = Target::with(&Setup {
         config: Some(config.clone()),
         ..Setup::default()

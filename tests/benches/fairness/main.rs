@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use honest::{DEPTHS, Honest};
 use nvmfd_tests::peer::PeerError;
-use nvmfd_tests::target::{NQN, Setup, Target, binary};
+use nvmfd_tests::target::{Setup, Target, binary, configuration};
 use others::{Kind, Others};
 use report::{Row, Turns};
 
@@ -159,30 +159,8 @@ fn cases() -> impl Iterator<Item = (Kind, usize)> {
 
 /// Nobody is put out for what is measured.
 fn config(threads: usize) -> String {
-    format!(
-        r#"
-[discovery]
-listen = ["127.0.0.1:0"]
-
-[[portal]]
-name = "front"
-listen = ["127.0.0.1:0"]
-
-[[subsystem]]
-nqn = "{NQN}"
-mode = "user"
-portals = ["front"]
-allow-any-host = true
-
-[[subsystem.namespace]]
-nsid = 1
-ram = "{}m"
-
-[limits]
-threads = {threads}
-negotiation-time = "5m"
-stall-time = "5m"
-"#,
-        honest::DISK >> 20
-    )
+    let storage = format!("ram = \"{}m\"", honest::DISK >> 20);
+    let limits =
+        format!("[limits]\nthreads = {threads}\nnegotiation-time = \"5m\"\nstall-time = \"5m\"\n");
+    configuration(&storage, &limits)
 }
